@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * partyalloc: the memory allocator that a multithreaded title installs as its
+ * PlayFab Party memory callbacks.
+ *
+ *     PartyManager::GetSingleton().SetMemoryCallbacks(partyalloc_allocate,
+ *                                                     partyalloc_free);
+ *
+ * What holds for every function below, unless its own text says otherwise:
+ *
+ * - Sizes and alignments are in bytes.
+ * - Thread safety: callable from any thread at any time, from before main()
+ *   until the process is gone: in constructors, in destructors of thread-local
+ *   objects and of pthread keys, in atexit handlers, in the child after fork().
+ *   No initialisation call exists or is needed.
+ * - Async-signal safety: none.  Do not call from a signal handler.
+ * - memory_type_id is PlayFab's opaque category.  No decision depends on it,
+ *   and it need not be equal on allocate and free.
+ * - Running out of memory is a NULL result, never the end of the process.
+ *   Misuse (freeing what is not a live block) writes one line to standard
+ *   error and raises SIGABRT.
+ */
+#ifndef PARTYALLOC_H
+#define PARTYALLOC_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* The alignment of every block, of every size. */
+#define PARTYALLOC_ALIGNMENT 16
+
+/*
+ * Allocates a block of at least `size` bytes, aligned to PARTYALLOC_ALIGNMENT,
+ * with undefined contents.  Size 0 gives a block of its own as well.
+ *
+ * Returns the block, which the caller gives back with partyalloc_free(); or
+ * NULL with errno set to ENOMEM when the memory cannot be had.  Sizes that
+ * no address space has fail without a kernel call.
+ */
+void *partyalloc_allocate(size_t size, uint32_t memory_type_id);
+
+/*
+ * Gives back a block that any function of this header returned, whatever its
+ * size, its alignment and the thread that allocated it.  NULL is ignored.
+ * Never changes errno.
+ *
+ * A pointer that is not a live block stops the process with SIGABRT after one
+ * line on standard error:
+ *
+ *     partyalloc: invalid free of 0x7f0123456789
+ *     partyalloc: double free of 0x7f0123456780
+ *
+ * Found at this call: a pointer that never was a block's, a misaligned one, a
+ * large block freed twice, a small block freed twice in a row.  Found at the
+ * latest when the block leaves the thread's cache: every other double free and
+ * interior pointer.  With PARTYALLOC_OPTION_CHECKED all are found at this call.
+ */
+void partyalloc_free(void *pointer, uint32_t memory_type_id);
+
+/*
+ * As partyalloc_allocate(), with the block aligned to `alignment`, any power
+ * of two.  partyalloc_free() takes the block.
+ *
+ * Returns NULL with errno set to EINVAL when `alignment` is not a power of
+ * two, to ENOMEM when the memory cannot be had.
+ */
+void *partyalloc_allocate_aligned(size_t size, size_t alignment,
+                                  uint32_t memory_type_id);
+
+/*
+ * As partyalloc_allocate() of `count` times `size` bytes, all of them zero.
+ *
+ * Returns NULL with errno set to ENOMEM when the product overflows or the
+ * memory cannot be had.
+ */
+void *partyalloc_allocate_zeroed(size_t count, size_t size,
+                                 uint32_t memory_type_id);
+
+/*
+ * Gives the block a size of at least `size` bytes, in place or by moving it.
+ * The contents stay, up to the smaller of the two sizes.  NULL allocates;
+ * size 0 is a size like any other (it does not free).  The result is aligned
+ * to PARTYALLOC_ALIGNMENT only, whatever the alignment of the old block.
+ *
+ * Returns the block, or NULL with errno set to ENOMEM: the old block is then
+ * untouched and still the caller's.  A pointer that is not a live block stops
+ * the process as it does in partyalloc_free(), with "invalid reallocate".
+ */
+void *partyalloc_reallocate(void *pointer, size_t size,
+                            uint32_t memory_type_id);
+
+/*
+ * As partyalloc_reallocate(), with the result aligned to `alignment`.
+ * Returns NULL with errno set to EINVAL when `alignment` is not a power of two.
+ */
+void *partyalloc_reallocate_aligned(void *pointer, size_t size,
+                                    size_t alignment, uint32_t memory_type_id);
+
+/*
+ * The number of bytes that the block really has, all of them usable; at least
+ * the size it was allocated with.  0 for NULL.  A pointer that is not a
+ * block's start stops the process, with "invalid usable_size".
+ */
+size_t partyalloc_usable_size(const void *pointer);
+
+/*
+ * The number of bytes that a block allocated with `size` has: what
+ * partyalloc_usable_size() will say of it.  Returns `size` itself when no such
+ * block can exist.
+ */
+size_t partyalloc_good_size(size_t size);
+
+/*
+ * Hands everything that the calling thread's cache holds to the other threads.
+ * Worth calling before a thread sleeps for long.
+ */
+void partyalloc_thread_flush(void);
+
+/*
+ * Gives every page back to the system that carries no live block: from the
+ * depot, the slabs, the kept large mappings and the caches of exited threads.
+ * The caches of other running threads are not reached.
+ *
+ * Cost: proportional to the memory at rest; about one kernel call per free run
+ * of pages.  Meant for a change of scene, not for every frame.
+ *
+ * Returns the number of bytes given back.
+ */
+size_t partyalloc_trim(void);
+
+/*
+ * Does a bounded piece of upkeep: gives back memory that has been free for a
+ * while.  Meant to be called once a frame.  `budget_ns` is the time it may
+ * take, in nanoseconds; it stops at the first step that ends beyond it (a step
+ * is at most one kernel call, about 20 microseconds).
+ *
+ * Returns the number of bytes given back; 0 means that nothing was due.
+ */
+size_t partyalloc_maintain(uint64_t budget_ns);
+
+/*
+ * Maps and touches `bytes` of memory, and all metadata that goes with it, for
+ * blocks of small sizes (at most 256 KiB).  While what the title has at most
+ * of each size class at once fits into it, no allocate or free on a thread
+ * that has allocated before makes a kernel call or takes a page fault.  Slabs
+ * keep their class, so a mix of sizes that changes needs room for the highest
+ * moment of each: about twice the live bytes is a fair start; kernel_calls in
+ * the statistics shows whether it was enough.  Reserved memory is never given
+ * back, and from now on allocate and free give no other memory back either,
+ * but leave that to partyalloc_maintain() and its like.  Calls add up.
+ *
+ * Returns 0, or ENOMEM: what could be mapped by then stays usable.
+ */
+int partyalloc_reserve(size_t bytes);
+
+/*
+ * A hard cap on the bytes that partyalloc has mapped, metadata included.
+ * Beyond it an allocation first tries what the caches can give back, then
+ * fails with NULL and ENOMEM.  0 lifts the cap.  A cap below what is mapped
+ * already stops further growth only.
+ *
+ * Returns 0.
+ */
+int partyalloc_set_limit(size_t bytes);
+
+/*
+ * Starts a thread that does partyalloc_maintain() in the background, at a low
+ * rate; stop ends it and waits for it.  No such thread runs unless asked for.
+ * A child after fork() has none.
+ *
+ * Returns 0; start returns EALREADY when it runs already, or the error of
+ * pthread_create(); stop returns ESRCH when none runs.
+ */
+int partyalloc_start_service_thread(void);
+int partyalloc_stop_service_thread(void);
+
+/*
+ * Options, all to be set before the first block is allocated; each can also be
+ * given in the environment, as a decimal number, under the name on the right.
+ */
+enum partyalloc_option {
+    /* 1: find every double free and every interior pointer at its free.
+     * Slower by a small factor.  Default 0. */
+    PARTYALLOC_OPTION_CHECKED = 1,     /* PARTYALLOC_CHECKED */
+    /* 1: ask for transparent huge pages where they pay.  Default 0: the
+     * system's setting is left alone. */
+    PARTYALLOC_OPTION_HUGE_PAGES = 2,  /* PARTYALLOC_HUGE_PAGES */
+    /* The most bytes that one thread's cache may hold.  Default 524288. */
+    PARTYALLOC_OPTION_CACHE_BYTES = 3  /* PARTYALLOC_CACHE_BYTES */
+};
+
+/*
+ * Sets an option.  Returns 0; EINVAL when the option or its value is unknown;
+ * EBUSY when a block has been allocated already.
+ */
+int partyalloc_set_option(enum partyalloc_option option, size_t value);
+
+/*
+ * Statistics.  `size` is set by the caller to sizeof(struct partyalloc_stats),
+ * so that the structure can grow: a library newer than its caller fills only
+ * what the caller knows.
+ *
+ * Each figure is exact when no other thread is inside the allocator, and
+ * otherwise a close estimate.  "Small" blocks are those of a size class (up to
+ * 256 KiB), "large" ones have a mapping of their own.  Bytes of blocks are
+ * usable bytes.
+ */
+struct partyalloc_stats {
+    size_t size;
+    /* Blocks with the title, now. */
+    uint64_t small_live_blocks;
+    uint64_t small_live_bytes;
+    uint64_t large_live_blocks;
+    uint64_t large_live_bytes;
+    /* The highest figures seen.  The small one is sampled when a slab is made,
+     * and counts what lies in the threads' caches and the depot as live. */
+    uint64_t small_peak_bytes;
+    uint64_t large_peak_bytes;
+    /* Bytes of address space, metadata included, now and at the most. */
+    uint64_t mapped_bytes;
+    uint64_t mapped_peak_bytes;
+    /* Free bytes, by where they rest. */
+    uint64_t cache_bytes;        /* in the threads' caches */
+    uint64_t depot_bytes;        /* in the depot */
+    uint64_t slab_bytes;         /* returned to their slabs */
+    uint64_t large_cached_bytes; /* in large mappings kept for reuse */
+    uint64_t purged_bytes;       /* of slab_bytes, given back to the system */
+    uint64_t metadata_bytes;
+    /* Events since the start of the process. */
+    uint64_t cache_misses;       /* allocations that the cache could not serve */
+    uint64_t cache_overflows;    /* frees that the cache could not take */
+    uint64_t depot_pushes;       /* magazines handed to the depot */
+    uint64_t depot_pops;         /* magazines taken from it */
+    uint64_t depot_retries;      /* compare-and-swaps of these that lost a race */
+    uint64_t slabs_carved;       /* slabs made */
+    uint64_t large_maps;         /* large blocks that needed a new mapping */
+    uint64_t large_reuses;       /* large blocks served from a kept one */
+    uint64_t kernel_calls;       /* all of ours */
+    uint64_t threads;            /* thread caches made: the most threads at once */
+};
+
+/* Fills `stats`.  Takes no lock.  Returns 0, or EINVAL when `stats` is NULL or
+ * its `size` is too small to be one. */
+int partyalloc_get_stats(struct partyalloc_stats *stats);
+
+/* The version of the library, as "major.minor.patch". */
+const char *partyalloc_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public entry points that allocate and free.
+ *
+ *     partyalloc_allocate                  partyalloc_free
+ *       cursor_pop                           page_map_entry
+ *       allocate_slow                        bins_push
+ *         thread_enter                       free_slow
+ *         cache_allocate_slow                  thread_enter
+ *           take_full                          cache_free_slow
+ *           depot_take                           deepen
+ *           slab_fill                            depot_give -> slab_return
+ *             chunk_grant -> os_map                slab_purge_step -> os_purge
+ *         large_allocate -> os_map             large_free -> os_unmap
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "compiler.h"
+#include "fatal.h"
+#include "large.h"
+#include "options.h"
+#include "page_map.h"
+#include "partyalloc.h"
+#include "size_class.h"
+#include "slab.h"
+#include "thread.h"
+#include "thread_cache.h"
+
+/*
+ * Bin offsets by size, in steps of a granule, for the sizes that dominate: up
+ * to a network packet and the headers around it.
+ */
+enum { DIRECT_MAX = 2048, DIRECT_COUNT = DIRECT_MAX / GRANULE + 1 };
+
+/* clang-format off */
+#define OF(class)   ((class) << ENTRY_BIN_SHIFT)
+#define TIMES_2(x)  x, x
+#define TIMES_4(x)  TIMES_2(x), TIMES_2(x)
+#define TIMES_8(x)  TIMES_4(x), TIMES_4(x)
+#define TIMES_16(x) TIMES_8(x), TIMES_8(x)
+
+static const uint16_t direct[DIRECT_COUNT] = {
+    OF(0), /* size 0 */
+    OF(0), OF(1), OF(2), OF(3), OF(4), OF(5), OF(6), OF(7),         /*  128 */
+    TIMES_2(OF(8)),   TIMES_2(OF(9)),                               /*  192 */
+    TIMES_2(OF(10)),  TIMES_2(OF(11)),                              /*  256 */
+    TIMES_4(OF(12)),  TIMES_4(OF(13)),                              /*  384 */
+    TIMES_4(OF(14)),  TIMES_4(OF(15)),                              /*  512 */
+    TIMES_8(OF(16)),  TIMES_8(OF(17)),                              /*  768 */
+    TIMES_8(OF(18)),  TIMES_8(OF(19)),                              /* 1024 */
+    TIMES_16(OF(20)), TIMES_16(OF(21)),                             /* 1536 */
+    TIMES_16(OF(22)), TIMES_16(OF(23)),                             /* 2048 */
+};
+/* clang-format on */
+
+/* The offset of the bin for a size up to SMALL_MAX. */
+FAST_PATH size_t bin_offset(size_t size)
+{
+    if (likely(size <= DIRECT_MAX))
+        return direct[(size + GRANULE - 1) >> GRANULE_SHIFT];
+    return (size_t)size_class_of(size) << ENTRY_BIN_SHIFT;
+}
+
+/* --- Allocate ------------------------------------------------------------- */
+
+/* A block of a class whose bin is empty.  NULL with errno: out of memory. */
+static SLOW_PATH void *allocate_small_slow(size_t offset)
+{
+    struct cache *cache = thread_enter();
+    void *block = NULL;
+    if (likely(cache != NULL)) {
+        unsigned class = (unsigned)(offset >> ENTRY_BIN_SHIFT);
+        block = cache_allocate_slow(cache, class);
+        if (unlikely(block == NULL) && large_drop_all() != 0)
+            block = cache_allocate_slow(cache, class);
+        thread_leave(cache);
+    }
+    if (block == NULL)
+        errno = ENOMEM;
+    return block;
+}
+
+static SLOW_PATH void *allocate_large_slow(size_t size, size_t alignment,
+                                           bool zeroed)
+{
+    void *block = large_allocate(size, alignment, zeroed);
+    if (block == NULL)
+        errno = ENOMEM;
+    return block;
+}
+
+FAST_PATH void *allocate_from(size_t offset)
+{
+    void *block = cursor_pop(&bins_at(thread_bins, offset)->own);
+    if (likely(block != NULL))
+        return block;
+    return allocate_small_slow(offset);
+}
+
+EXPORTED void *partyalloc_allocate(size_t size, uint32_t memory_type_id)
+{
+    (void)memory_type_id;
+    if (unlikely(size > SMALL_MAX))
+        return allocate_large_slow(size, 1, false);
+    return allocate_from(bin_offset(size));
+}
+
+EXPORTED void *partyalloc_allocate_zeroed(size_t count, size_t size,
+                                          uint32_t memory_type_id)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    if (bytes > SMALL_MAX)
+        return allocate_large_slow(bytes, 1, true);
+    void *block = partyalloc_allocate(bytes, memory_type_id);
+    if (block != NULL)
+        memset(block, 0, bytes);
+    return block;
+}
+
+/*
+ * The class whose blocks hold `size` bytes at multiples of `alignment`, which
+ * is at most the alignment of slabs; CLASS_COUNT: there is none.  The classes
+ * that are powers of two serve any alignment up to their size.
+ */
+static unsigned aligned_class(size_t size, size_t alignment)
+{
+    if (size < alignment)
+        size = alignment;
+    if (size > SMALL_MAX)
+        return CLASS_COUNT;
+    unsigned class = size_class_of(size);
+    while (class < CLASS_COUNT && size_classes[class].size % alignment != 0)
+        class++;
+    return class;
+}
+
+EXPORTED void *partyalloc_allocate_aligned(size_t size, size_t alignment,
+                                           uint32_t memory_type_id)
+{
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (alignment <= PARTYALLOC_ALIGNMENT)
+        return partyalloc_allocate(size, memory_type_id);
+    unsigned class = alignment <= UNIT_BYTES ? aligned_class(size, alignment)
+                                             : (unsigned)CLASS_COUNT;
+    if (class < CLASS_COUNT)
+        return allocate_from((size_t) class << ENTRY_BIN_SHIFT);
+    return allocate_large_slow(size, alignment, false);
+}
+
+/* --- Free ----------------------------------------------------------------- */
+
+enum { DROP_INTERVAL = 32 };
+
+static void free_small(uint32_t entry, void *pointer)
+{
+    struct cache *cache = thread_enter();
+    if (unlikely(cache == NULL)) {
+        cache_free_without(entry, pointer);
+        return;
+    }
+    /* Once in many slow paths, a piece of a large mapping that nobody wants. */
+    uint64_t frees = cache_free_slow(cache, entry, pointer);
+    if (unlikely(frees % DROP_INTERVAL == 0) && !option_quiet())
+        large_drop_step();
+    thread_leave(cache);
+}
+
+static SLOW_PATH void free_slow(uint32_t entry, void *pointer)
+{
+    if (page_map_is_slab(entry))
+        free_small(entry, pointer);
+    else if (entry == ENTRY_LARGE)
+        large_free(pointer);
+    else if (entry == ENTRY_LARGE_GONE)
+        fatal_misuse("double free", pointer);
+    else if (pointer != NULL)
+        fatal_misuse("invalid free", pointer);
+}
+
+EXPORTED void partyalloc_free(void *pointer, uint32_t memory_type_id)
+{
+    (void)memory_type_id;
+    uint32_t entry = page_map_entry(pointer);
+    if (likely(bins_push(thread_bins, entry, pointer)))
+        return;
+    free_slow(entry, pointer);
+}
+
+/* --- Sizes ---------------------------------------------------------------- */
+
+/* The usable bytes of a live block; stops the process, naming `what`, when
+ * there is none. */
+static size_t usable_size(const void *pointer, const char *what)
+{
+    uint32_t entry = page_map_entry(pointer);
+    if (entry == ENTRY_LARGE)
+        return large_usable_size(pointer, what);
+    if (!page_map_is_slab(entry) ||
+        !slab_is_live(page_map_class(entry), pointer))
+        fatal_misuse(what, pointer);
+    return size_classes[page_map_class(entry)].size;
+}
+
+EXPORTED size_t partyalloc_usable_size(const void *pointer)
+{
+    return pointer == NULL ? 0 : usable_size(pointer, "invalid usable_size");
+}
+
+EXPORTED size_t partyalloc_good_size(size_t size)
+{
+    if (size > SMALL_MAX)
+        return large_good_size(size);
+    return size_classes[size_class_of(size)].size;
+}
+
+/* --- Reallocate ----------------------------------------------------------- */
+
+/* The block itself when it can take the new size where it is (or, for a large
+ * one, where its pages can be moved to); else NULL. */
+static void *resize(void *pointer, size_t usable, size_t size)
+{
+    if (usable > SMALL_MAX && size > SMALL_MAX)
+        return large_resize(pointer, size);
+    bool fits = size <= usable && (size > usable / 2 || usable <= GRANULE);
+    return fits && usable <= SMALL_MAX ? pointer : NULL;
+}
+
+static void *replace(void *pointer, size_t usable, size_t size,
+                     size_t alignment, uint32_t memory_type_id)
+{
+    void *block = partyalloc_allocate_aligned(size, alignment, memory_type_id);
+    if (block == NULL)
+        return NULL;
+    memcpy(block, pointer, size < usable ? size : usable);
+    partyalloc_free(pointer, memory_type_id);
+    return block;
+}
+
+EXPORTED void *partyalloc_reallocate(void *pointer, size_t size,
+                                     uint32_t memory_type_id)
+{
+    if (pointer == NULL)
+        return partyalloc_allocate(size, memory_type_id);
+    size_t usable = usable_size(pointer, "invalid reallocate");
+    void *block = resize(pointer, usable, size);
+    if (block != NULL)
+        return block;
+    return replace(pointer, usable, size, PARTYALLOC_ALIGNMENT, memory_type_id);
+}
+
+EXPORTED void *partyalloc_reallocate_aligned(void *pointer, size_t size,
+                                             size_t alignment,
+                                             uint32_t memory_type_id)
+{
+    if (alignment == 0 || (alignment & (alignment - 1)) != 0) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (pointer == NULL)
+        return partyalloc_allocate_aligned(size, alignment, memory_type_id);
+    size_t usable = usable_size(pointer, "invalid reallocate");
+    bool aligned = ((uintptr_t)pointer & (alignment - 1)) == 0;
+    /* Pages that move come to a multiple of UNIT_BYTES. */
+    if (aligned && alignment <= UNIT_BYTES) {
+        void *block = resize(pointer, usable, size);
+        if (block != NULL)
+            return block;
+    }
+    return replace(pointer, usable, size, alignment, memory_type_id);
+}
+
+/* --- The thread's cache --------------------------------------------------- */
+
+EXPORTED void partyalloc_thread_flush(void)
+{
+    thread_flush();
+}

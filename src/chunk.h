@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Address space for slabs, taken from the system in modest steps and granted
+ * from low to high addresses.  A grant is for ever: slabs keep theirs.
+ */
+#ifndef PARTYALLOC_CHUNK_H
+#define PARTYALLOC_CHUNK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Address space that has been granted. */
+struct grant {
+    uintptr_t base; /* 0: there is none */
+    bool reserved;  /* its pages are present, and are to stay so */
+};
+
+/* Grants `units` page map units, whose page map leaves exist. */
+struct grant chunk_grant(unsigned units);
+
+/* Maps `bytes` with all pages present, for chunk_grant() to prefer. */
+bool chunk_reserve(size_t bytes);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* The compiler's extensions that partyalloc uses, under one name each. */
+#ifndef PARTYALLOC_COMPILER_H
+#define PARTYALLOC_COMPILER_H
+
+#define likely(condition)   __builtin_expect(!!(condition), 1)
+#define unlikely(condition) __builtin_expect(!!(condition), 0)
+
+/* Part of the symbol map: visible to the title. */
+#define EXPORTED __attribute__((visibility("default")))
+
+/* On declarations of data of the library's own: addressed without the detour
+ * that a symbol which others may replace would need. */
+#define INTERNAL __attribute__((visibility("hidden")))
+
+/* Reached from one place, seldom: kept out of the caller's code. */
+#define SLOW_PATH __attribute__((noinline, cold))
+
+/* Inlined even where the compiler's cost model says no: fast paths. */
+#define FAST_PATH static inline __attribute__((always_inline))
+
+/* The distance at which two threads' writes do not disturb each other: two
+ * lines, since x86-64 prefetches them in pairs. */
+#define CACHE_LINE      64
+#define CACHE_LINE_PAIR 128
+
+/* Invariants of a layer, checked at run time with --enable-checks only. */
+#ifdef PARTYALLOC_CHECKS
+#include "fatal.h"
+#define CHECK(condition)                                                       \
+    ((condition) ? (void)0 : fatal_check(__FILE__, __LINE__, #condition))
+#else
+#define CHECK(condition) ((void)0)
+#endif
+
+#endif

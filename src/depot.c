@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+#include "depot.h"
+
+#include <stdatomic.h>
+
+#include "compiler.h"
+#include "metadata.h"
+#include "os.h"
+#include "page_map.h"
+#include "size_class.h"
+#include "slab.h"
+
+enum {
+    /*
+     * Shelves of a class.  Magazines lie on the shelf of whoever owns their
+     * blocks, and are first looked for there: so what a cache could not hold
+     * comes back to it, instead of going to another one, where each of these
+     * blocks would be a foreign one.
+     */
+    SHELVES = 4,
+    /* Full magazines of a shelf beyond which blocks go to their slabs.  Each
+     * scattered block here pins a page, and the way through the slabs costs
+     * little more: what is deeper would cost memory and gain nothing. */
+    DEPTH_MAX = 8,
+    /* Single blocks of a class, and bytes in them, likewise. */
+    SINGLES_MAX = 8,
+    SINGLES_BYTES = 512 << 10,
+};
+
+/*
+ * A number of magazines and of the blocks in them, in one word.  The
+ * difference of two tallies is again one.
+ */
+typedef uint64_t tally;
+enum { TALLY_MAGAZINE_SHIFT = 40 };
+
+static tally tally_of(const struct magazine *magazine)
+{
+    return (tally)1 << TALLY_MAGAZINE_SHIFT | magazine->count;
+}
+
+static uint64_t tally_magazines(tally of)
+{
+    return of >> TALLY_MAGAZINE_SHIFT;
+}
+
+static uint64_t tally_blocks(tally of)
+{
+    return of & (((tally)1 << TALLY_MAGAZINE_SHIFT) - 1);
+}
+
+/*
+ * Magazines of one class.  Shared by all; the counters are on the line of
+ * the stack's head, which whoever counts has just written anyway.  They are
+ * counts only: relaxed.
+ */
+struct shelf {
+    _Alignas(CACHE_LINE_PAIR) struct stack full;
+    _Atomic(tally) pushed; /* counted before the push, */
+    _Atomic(tally) popped; /* after the pop: never more than pushed */
+    _Atomic(uint64_t) retries;
+    _Atomic(uint64_t) popped_seen; /* by depot_drain_idle() */
+};
+
+_Static_assert(sizeof(struct shelf) == CACHE_LINE_PAIR,
+               "a line of its own for each shelf");
+
+static struct shelf shelves[CLASS_COUNT][SHELVES];
+
+static struct shelf *shelf_of(unsigned class, uint32_t owner)
+{
+    return &shelves[class][owner % SHELVES];
+}
+
+/*
+ * Single blocks of one class.  A place is filled by compare-and-swap from NULL
+ * and emptied by exchange with NULL, so a block has one taker; which of equal
+ * blocks that is does not matter, so there is no ABA.
+ */
+struct tray {
+    _Alignas(CACHE_LINE_PAIR) _Atomic(void *) places[SINGLES_MAX];
+    _Atomic(uintptr_t) seen; /* all places in one, by drain_idle_tray() */
+};
+
+static struct tray trays[CLASS_COUNT];
+
+static struct {
+    _Alignas(CACHE_LINE_PAIR) struct stack stack;
+} empties;
+
+static void add(_Atomic(uint64_t) *counter, uint64_t value)
+{
+    atomic_fetch_add_explicit(counter, value, memory_order_relaxed);
+}
+
+/* What lies on a shelf, about. */
+static tally on_shelf(const struct shelf *shelf)
+{
+    /* In this order, so that the difference is not negative. */
+    tally popped = atomic_load_explicit(&shelf->popped, memory_order_acquire);
+    return atomic_load_explicit(&shelf->pushed, memory_order_relaxed) - popped;
+}
+
+/* --- Empty magazines ------------------------------------------------------ */
+
+struct magazine *depot_take_empty(void)
+{
+    unsigned retries = 0;
+    struct stack_node *node = stack_pop(&empties.stack, &retries);
+    if (node == NULL)
+        return metadata_allocate(MAGAZINE_BYTES, MAGAZINE_BYTES);
+    struct magazine *magazine = (struct magazine *)(void *)node;
+    CHECK(magazine->count == 0 && magazine->bottom == NULL);
+    return magazine;
+}
+
+void depot_give_empty(struct magazine *magazine)
+{
+    CHECK(magazine->count == 0);
+    stack_push(&empties.stack, &magazine->node);
+}
+
+void depot_reserve(size_t bytes)
+{
+    os_touch(shelves, sizeof(shelves));
+    os_touch(trays, sizeof(trays));
+    for (size_t i = 0; i < bytes / MAGAZINE_BYTES; i++) {
+        struct magazine *magazine =
+            metadata_allocate(MAGAZINE_BYTES, MAGAZINE_BYTES);
+        if (magazine == NULL)
+            return;
+        depot_give_empty(magazine);
+    }
+}
+
+/* --- Full magazines ------------------------------------------------------- */
+
+/* The shelf where a magazine with blocks belongs. */
+static struct shelf *shelf_for(unsigned class, const struct magazine *magazine)
+{
+    uint32_t entry = page_map_entry(magazine->slots[magazine->count - 1]);
+    return shelf_of(class, entry >> ENTRY_OWNER_SHIFT);
+}
+
+static void push(struct shelf *shelf, struct magazine *magazine)
+{
+    add(&shelf->pushed, tally_of(magazine));
+    unsigned retries = stack_push(&shelf->full, &magazine->node);
+    if (unlikely(retries != 0))
+        add(&shelf->retries, retries);
+}
+
+static void drain(unsigned class, struct magazine *magazine)
+{
+    slab_return(class, magazine->slots, magazine->count);
+    magazine->count = 0;
+}
+
+static bool is_full(const struct shelf *shelf)
+{
+    return tally_magazines(on_shelf(shelf)) >= DEPTH_MAX;
+}
+
+bool depot_give(unsigned class, struct magazine *magazine)
+{
+    struct shelf *shelf = shelf_for(class, magazine);
+    if (is_full(shelf)) {
+        drain(class, magazine);
+        return false;
+    }
+    slab_mark_away(class, magazine);
+    push(shelf, magazine);
+    return true;
+}
+
+bool depot_give_away(unsigned class, struct magazine *magazine)
+{
+    struct shelf *shelf = shelf_for(class, magazine);
+    if (is_full(shelf)) {
+        slab_mark_out(magazine);
+        drain(class, magazine);
+        return false;
+    }
+    push(shelf, magazine);
+    return true;
+}
+
+static struct magazine *take(struct shelf *shelf)
+{
+    unsigned retries = 0;
+    struct stack_node *node = stack_pop(&shelf->full, &retries);
+    if (unlikely(retries != 0))
+        add(&shelf->retries, retries);
+    if (node == NULL)
+        return NULL;
+    struct magazine *magazine = (struct magazine *)(void *)node;
+    /* Release: whoever sees the pop counted sees the push counted too. */
+    atomic_fetch_add_explicit(&shelf->popped, tally_of(magazine),
+                              memory_order_release);
+    slab_mark_out(magazine);
+    return magazine;
+}
+
+struct magazine *depot_take_own(unsigned class, uint32_t owner)
+{
+    return take(shelf_of(class, owner));
+}
+
+struct magazine *depot_take(unsigned class, uint32_t owner)
+{
+    for (unsigned i = 0; i < SHELVES; i++) {
+        struct magazine *magazine = take(shelf_of(class, owner + i));
+        if (magazine != NULL)
+            return magazine;
+    }
+    return NULL;
+}
+
+/* --- Single blocks -------------------------------------------------------- */
+
+static unsigned places_of(unsigned class)
+{
+    unsigned places = SINGLES_BYTES / size_classes[class].size;
+    return places < SINGLES_MAX ? places : SINGLES_MAX;
+}
+
+void depot_give_one(unsigned class, void *block)
+{
+    struct tray *tray = &trays[class];
+    unsigned places = places_of(class);
+    for (unsigned i = 0; i < places; i++) {
+        _Atomic(void *) *place = &tray->places[i];
+        void *expected = NULL;
+        if (atomic_load_explicit(place, memory_order_relaxed) != NULL)
+            continue;
+        slab_mark_away_one(class, block);
+        /* Publishes the block and its state to depot_take_one(). */
+        if (atomic_compare_exchange_strong_explicit(place, &expected, block,
+                                                    memory_order_release,
+                                                    memory_order_relaxed))
+            return;
+        slab_mark_out_one(class, block);
+    }
+    slab_return(class, &block, 1);
+}
+
+void *depot_take_one(unsigned class)
+{
+    struct tray *tray = &trays[class];
+    unsigned places = places_of(class);
+    for (unsigned i = 0; i < places; i++) {
+        _Atomic(void *) *place = &tray->places[i];
+        if (atomic_load_explicit(place, memory_order_relaxed) == NULL)
+            continue;
+        /* Pairs with depot_give_one(). */
+        void *block =
+            atomic_exchange_explicit(place, NULL, memory_order_acquire);
+        if (block == NULL)
+            continue;
+        slab_mark_out_one(class, block);
+        return block;
+    }
+    return NULL;
+}
+
+/* --- Upkeep --------------------------------------------------------------- */
+
+/* Brings the blocks of one magazine to rest; the bytes of them. */
+static size_t drain_one(unsigned class, struct shelf *shelf)
+{
+    struct magazine *magazine = take(shelf);
+    if (magazine == NULL)
+        return 0;
+    size_t bytes = magazine->count * size_classes[class].size;
+    drain(class, magazine);
+    depot_give_empty(magazine);
+    return bytes;
+}
+
+/* The same when none was taken since the last call. */
+static void drain_idle_shelf(unsigned class, struct shelf *shelf)
+{
+    tally popped = atomic_load_explicit(&shelf->popped, memory_order_relaxed);
+    if (popped != atomic_exchange_explicit(&shelf->popped_seen, popped,
+                                           memory_order_relaxed) ||
+        drain_one(class, shelf) == 0)
+        return;
+    /* What this took out shall not look like use. */
+    atomic_store_explicit(
+        &shelf->popped_seen,
+        atomic_load_explicit(&shelf->popped, memory_order_relaxed),
+        memory_order_relaxed);
+}
+
+/* Brings all single blocks of a class to rest; the bytes of them. */
+static size_t drain_tray(unsigned class)
+{
+    size_t bytes = 0;
+    void *block;
+    while ((block = depot_take_one(class)) != NULL) {
+        slab_return(class, &block, 1);
+        bytes += size_classes[class].size;
+    }
+    return bytes;
+}
+
+/* The same when they are those of the last call. */
+static void drain_idle_tray(unsigned class)
+{
+    struct tray *tray = &trays[class];
+    uintptr_t all = 0;
+    for (unsigned i = 0; i < SINGLES_MAX; i++)
+        all = all * 31 + (uintptr_t)atomic_load_explicit(&tray->places[i],
+                                                         memory_order_relaxed);
+    if (all != 0 &&
+        all == atomic_exchange_explicit(&tray->seen, all, memory_order_relaxed))
+        drain_tray(class);
+}
+
+void depot_drain_idle(void)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        drain_idle_tray(class);
+        for (unsigned i = 0; i < SHELVES; i++)
+            drain_idle_shelf(class, &shelves[class][i]);
+    }
+}
+
+static size_t drain_all_of(unsigned class)
+{
+    size_t bytes = drain_tray(class);
+    for (unsigned i = 0; i < SHELVES; i++)
+        for (size_t more = 1; more != 0; bytes += more)
+            more = drain_one(class, &shelves[class][i]);
+    return bytes;
+}
+
+size_t depot_drain_all(void)
+{
+    size_t bytes = 0;
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        bytes += drain_all_of(class);
+    return bytes;
+}
+
+static uint64_t count_tray(unsigned class)
+{
+    uint64_t count = 0;
+    for (unsigned i = 0; i < SINGLES_MAX; i++)
+        count += atomic_load_explicit(&trays[class].places[i],
+                                      memory_order_relaxed) != NULL;
+    return count;
+}
+
+struct depot_totals depot_totals(void)
+{
+    struct depot_totals totals = {0};
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        uint64_t blocks = count_tray(class);
+        for (unsigned i = 0; i < SHELVES; i++) {
+            const struct shelf *shelf = &shelves[class][i];
+            blocks += tally_blocks(on_shelf(shelf));
+            totals.retries +=
+                atomic_load_explicit(&shelf->retries, memory_order_relaxed);
+        }
+        totals.blocks += blocks;
+        totals.bytes += blocks * size_classes[class].size;
+    }
+    return totals;
+}

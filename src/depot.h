@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The depot: magazines at rest, full ones by class and empty ones, on
+ * lock-free stacks.  Threads rebalance through it, a whole magazine at a time.
+ */
+#ifndef PARTYALLOC_DEPOT_H
+#define PARTYALLOC_DEPOT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "magazine.h"
+
+/*
+ * Gives up the contents of a detached magazine of `class`, `magazine->count`
+ * blocks.  True: the depot has the magazine now.  False: it holds enough of
+ * the class; the blocks are at rest in their slabs, and the magazine, empty
+ * now, is still the caller's.
+ *
+ * The first form stops the process when one of the blocks is none or was freed
+ * before; those of the second are judged already, and marked as away.
+ */
+bool depot_give(unsigned class, struct magazine *magazine);
+bool depot_give_away(unsigned class, struct magazine *magazine);
+
+/* Takes a magazine of a class with at least one block: from the owner's shelf,
+ * or from any, that one first.  NULL: there is none. */
+struct magazine *depot_take_own(unsigned class, uint32_t owner);
+struct magazine *depot_take(unsigned class, uint32_t owner);
+
+/*
+ * The same with single blocks, for classes of which a magazine would be too
+ * much memory in one place.
+ */
+void depot_give_one(unsigned class, void *block);
+void *depot_take_one(unsigned class);
+
+/* An empty magazine; NULL: out of memory. */
+struct magazine *depot_take_empty(void);
+void depot_give_empty(struct magazine *magazine);
+
+/* Makes the depot's own memory present ahead of use, and empty magazines, as
+ * many as `bytes` hold. */
+void depot_reserve(size_t bytes);
+
+/* Brings blocks to rest in their slabs: a magazine of each shelf from which
+ * none was taken since the last call. */
+void depot_drain_idle(void);
+
+/* The same with everything.  Returns the bytes moved. */
+size_t depot_drain_all(void);
+
+struct depot_totals {
+    uint64_t blocks, bytes;
+    uint64_t retries; /* compare-and-swaps that lost a race */
+};
+struct depot_totals depot_totals(void);
+
+#endif

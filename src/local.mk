@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+# The core is a convenience library, which the white-box tests link; the
+# product is that library behind the symbol map.
+
+noinst_LTLIBRARIES += src/libpartyalloc-core.la
+src_libpartyalloc_core_la_SOURCES = \
+	src/callbacks.c \
+	src/chunk.c src/chunk.h \
+	src/compiler.h \
+	src/depot.c src/depot.h \
+	src/fatal.c src/fatal.h \
+	src/large.c src/large.h \
+	src/magazine.h \
+	src/metadata.c src/metadata.h \
+	src/options.c src/options.h \
+	src/os_linux.c src/os.h \
+	src/page_map.c src/page_map.h \
+	src/service.c \
+	src/size_class.c src/size_class.h \
+	src/slab.c src/slab.h src/slab_internal.h src/slab_state.h \
+	src/slab_index.c src/slab_index.h \
+	src/slab_purge.c \
+	src/slab_return.c \
+	src/stack.h \
+	src/stats.c \
+	src/thread.c src/thread.h \
+	src/thread_cache.c src/thread_cache.h src/thread_cache_internal.h \
+	src/thread_cache_registry.c \
+	src/thread_cache_room.c \
+	src/upkeep.c
+src_libpartyalloc_core_la_CFLAGS = $(PARTYALLOC_CORE_CFLAGS)
+src_libpartyalloc_core_la_LIBADD = $(PARTYALLOC_CORE_LIBADD)
+
+lib_LTLIBRARIES += libpartyalloc.la
+libpartyalloc_la_SOURCES =
+libpartyalloc_la_LIBADD = src/libpartyalloc-core.la $(PARTYALLOC_CORE_LIBADD)
+libpartyalloc_la_LDFLAGS = $(PARTYALLOC_PRODUCT_LDFLAGS)
+EXTRA_libpartyalloc_la_DEPENDENCIES = src/partyalloc.map
+EXTRA_DIST += src/partyalloc.map

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "compiler.h"
+#include "partyalloc.h"
+
+struct option {
+    const char *variable;
+    size_t initial;
+    size_t maximum;
+};
+
+static const struct option table[] = {
+    [PARTYALLOC_OPTION_CHECKED] = {"PARTYALLOC_CHECKED", 0, 1},
+    [PARTYALLOC_OPTION_HUGE_PAGES] = {"PARTYALLOC_HUGE_PAGES", 0, 1},
+    [PARTYALLOC_OPTION_CACHE_BYTES] = {"PARTYALLOC_CACHE_BYTES", 512 << 10,
+                                       64 << 20},
+};
+
+enum { OPTION_COUNT = sizeof(table) / sizeof(table[0]) };
+
+/* A value plus one; 0 while nobody has chosen.  Threads that fix the options
+ * at once all find the same, so each word stands alone: relaxed. */
+static _Atomic(size_t) values[OPTION_COUNT];
+static _Atomic(bool) fixed;
+static _Atomic(bool) quiet;
+
+static void choose(size_t option, size_t value)
+{
+    size_t nobody = 0;
+    atomic_compare_exchange_strong_explicit(&values[option], &nobody, value + 1,
+                                            memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+/* The value of an option's environment variable; the initial value when the
+ * variable is not set, not a number or out of range. */
+static size_t from_environment(const struct option *option)
+{
+    const char *text = getenv(option->variable);
+    if (text == NULL || *text == '\0')
+        return option->initial;
+    size_t value = 0;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9' || value > option->maximum)
+            return option->initial;
+        value = value * 10 + (size_t)(*text - '0');
+    }
+    return value <= option->maximum ? value : option->initial;
+}
+
+void options_fix(void)
+{
+    if (atomic_load_explicit(&fixed, memory_order_relaxed))
+        return;
+    for (size_t i = 1; i < OPTION_COUNT; i++)
+        choose(i, from_environment(&table[i]));
+    atomic_store_explicit(&fixed, true, memory_order_relaxed);
+}
+
+static size_t value_of(enum partyalloc_option option)
+{
+    return atomic_load_explicit(&values[option], memory_order_relaxed) - 1;
+}
+
+bool option_checked(void)
+{
+    return value_of(PARTYALLOC_OPTION_CHECKED) != 0;
+}
+
+bool option_huge_pages(void)
+{
+    return value_of(PARTYALLOC_OPTION_HUGE_PAGES) != 0;
+}
+
+size_t option_cache_bytes(void)
+{
+    return value_of(PARTYALLOC_OPTION_CACHE_BYTES);
+}
+
+bool option_quiet(void)
+{
+    return atomic_load_explicit(&quiet, memory_order_relaxed);
+}
+
+void options_be_quiet(void)
+{
+    atomic_store_explicit(&quiet, true, memory_order_relaxed);
+}
+
+EXPORTED int partyalloc_set_option(enum partyalloc_option option, size_t value)
+{
+    size_t index = (size_t)option;
+    if (index == 0 || index >= OPTION_COUNT || value > table[index].maximum)
+        return EINVAL;
+    if (atomic_load_explicit(&fixed, memory_order_relaxed))
+        return EBUSY;
+    atomic_store_explicit(&values[index], value + 1, memory_order_relaxed);
+    return 0;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The operating system, as partyalloc sees it: the only layer that calls the
+ * kernel for memory.
+ *
+ * No function here changes errno or takes a lock, and each counts its kernel
+ * calls.  Lengths are multiples of the page size, ranges are page-aligned.
+ */
+#ifndef PARTYALLOC_OS_H
+#define PARTYALLOC_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+enum {
+    PAGE_SHIFT = 12,
+    PAGE_BYTES = 1 << PAGE_SHIFT,
+    /* Every mapping starts at a multiple of this: a unit of the page map. */
+    OS_MAP_ALIGNMENT = 1 << 16,
+};
+
+/*
+ * The kernel calls, in a table that a test can replace by failing ones.  Not
+ * to be written while another thread allocates.
+ */
+struct os_calls {
+    void *(*mmap)(void *hint, size_t length, int protection, int flags, int fd,
+                  off_t offset);
+    int (*munmap)(void *address, size_t length);
+    int (*madvise)(void *address, size_t length, int advice);
+    void *(*mremap)(void *address, size_t old_length, size_t new_length,
+                    int flags, ...);
+};
+extern struct os_calls os_calls;
+
+/* Maps zeroed memory at a multiple of OS_MAP_ALIGNMENT.  NULL when the system
+ * or the limit does not allow it. */
+void *os_map(size_t bytes);
+
+/* As os_map(), at a multiple of `alignment`, a power of two not below
+ * OS_MAP_ALIGNMENT. */
+void *os_map_aligned(size_t bytes, size_t alignment);
+
+/* Unmaps.  False when the system refuses (a process at its limit of mappings):
+ * the range is then still mapped and accounted. */
+bool os_unmap(void *address, size_t bytes);
+
+/* Gives the pages back; they read as zero afterwards, and cost a page fault
+ * each.  False when the system refuses (locked pages): contents then stay. */
+bool os_purge(void *address, size_t bytes);
+
+/* Makes the pages present and writable ahead of use, in one call instead of a
+ * fault each.  A hint: false when the system cannot. */
+bool os_populate(void *address, size_t bytes);
+
+/* Makes pages present one by one, leaving what is in them; they may be in
+ * use. */
+void os_touch(void *address, size_t bytes);
+
+/* Asks for huge pages in the range.  A hint. */
+void os_advise_huge(void *address, size_t bytes);
+
+/* Changes the length of a mapping in place, keeping its contents.  False when
+ * it cannot be done there; nothing has changed then. */
+bool os_resize(void *address, size_t old_bytes, size_t new_bytes);
+
+/* Moves the pages of one mapping over those of another of at least that
+ * length, without copying; `from` is unmapped by it.  False: nothing changed.
+ */
+bool os_move(void *from, size_t bytes, void *to);
+
+/* A cap on the bytes mapped; 0 for none. */
+void os_set_limit(size_t bytes);
+
+/* Bytes mapped now, and at the most; kernel calls made. */
+size_t os_mapped_bytes(void);
+size_t os_mapped_peak_bytes(void);
+uint64_t os_kernel_calls(void);
+
+/* Nanoseconds of a clock that never goes back.  No kernel call (vDSO). */
+uint64_t os_now(void);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT */
+#include "os.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "compiler.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
+#endif
+
+struct os_calls os_calls = {
+    .mmap = mmap,
+    .munmap = munmap,
+    .madvise = madvise,
+    .mremap = mremap,
+};
+
+/* How often a call that the kernel asks to repeat is repeated. */
+enum { EAGAIN_RETRIES = 8 };
+
+/* Counts; each stands alone, so relaxed. */
+static _Atomic(size_t) mapped;
+static _Atomic(size_t) mapped_peak;
+static _Atomic(size_t) limit;
+static _Atomic(uint64_t) calls;
+
+static void count_call(void)
+{
+    atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
+}
+
+/* Takes `bytes` out of the limit before they are mapped, so that threads that
+ * map at once cannot pass it together. */
+static bool account(size_t bytes)
+{
+    size_t cap = atomic_load_explicit(&limit, memory_order_relaxed);
+    size_t now =
+        atomic_fetch_add_explicit(&mapped, bytes, memory_order_relaxed) + bytes;
+    if (unlikely(cap != 0 && now > cap)) {
+        atomic_fetch_sub_explicit(&mapped, bytes, memory_order_relaxed);
+        return false;
+    }
+    size_t peak = atomic_load_explicit(&mapped_peak, memory_order_relaxed);
+    while (now > peak && !atomic_compare_exchange_weak_explicit(
+                             &mapped_peak, &peak, now, memory_order_relaxed,
+                             memory_order_relaxed))
+        ;
+    return true;
+}
+
+static void unaccount(size_t bytes)
+{
+    atomic_fetch_sub_explicit(&mapped, bytes, memory_order_relaxed);
+}
+
+static char *map_pages(size_t bytes)
+{
+    count_call();
+    void *address =
+        os_calls.mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return address == MAP_FAILED ? NULL : address;
+}
+
+static bool unmap_pages(void *address, size_t bytes)
+{
+    count_call();
+    return os_calls.munmap(address, bytes) == 0;
+}
+
+/* Maps more than is needed and cuts off what lies outside of the alignment.
+ * A cut that the system refuses leaves address space behind, no memory. */
+static char *map_with_slack(size_t bytes, size_t alignment)
+{
+    size_t slack = alignment - PAGE_BYTES;
+    if (bytes > SIZE_MAX - slack)
+        return NULL;
+    char *start = map_pages(bytes + slack);
+    if (start == NULL)
+        return NULL;
+    size_t before = -(uintptr_t)start & (alignment - 1);
+    if (before != 0)
+        unmap_pages(start, before);
+    if (before != slack)
+        unmap_pages(start + before + bytes, slack - before);
+    return start + before;
+}
+
+void *os_map_aligned(size_t bytes, size_t alignment)
+{
+    int saved = errno;
+    void *result = NULL;
+    if (account(bytes)) {
+        /* The kernel places mappings side by side: when all lengths are
+         * multiples of the alignment, the first try fits most times. */
+        char *address = map_pages(bytes);
+        if (address != NULL && ((uintptr_t)address & (alignment - 1)) != 0) {
+            unmap_pages(address, bytes);
+            address = map_with_slack(bytes, alignment);
+        }
+        result = address;
+        if (address == NULL)
+            unaccount(bytes);
+    }
+    errno = saved;
+    return result;
+}
+
+void *os_map(size_t bytes)
+{
+    size_t rounded =
+        (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
+    return os_map_aligned(rounded, OS_MAP_ALIGNMENT);
+}
+
+bool os_unmap(void *address, size_t bytes)
+{
+    int saved = errno;
+    size_t rounded =
+        (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
+    bool done = unmap_pages(address, rounded);
+    if (done)
+        unaccount(rounded);
+    errno = saved;
+    return done;
+}
+
+static bool advise(void *address, size_t bytes, int advice)
+{
+    int saved = errno;
+    int result;
+    int tries = 0;
+    do {
+        count_call();
+        result = os_calls.madvise(address, bytes, advice);
+    } while (result != 0 && errno == EAGAIN && ++tries < EAGAIN_RETRIES);
+    errno = saved;
+    return result == 0;
+}
+
+bool os_purge(void *address, size_t bytes)
+{
+    return advise(address, bytes, MADV_DONTNEED);
+}
+
+bool os_populate(void *address, size_t bytes)
+{
+    return advise(address, bytes, MADV_POPULATE_WRITE);
+}
+
+/* Writes a byte as it is.  By compare-and-swap: what adds nothing compilers
+ * may turn into a mere read, which gives no page. */
+static void touch(char *byte)
+{
+    _Atomic(char) *shared = (_Atomic(char) *)byte;
+    char value = atomic_load_explicit(shared, memory_order_relaxed);
+    atomic_compare_exchange_strong_explicit(
+        shared, &value, value, memory_order_relaxed, memory_order_relaxed);
+}
+
+void os_touch(void *address, size_t bytes)
+{
+    char *start = address;
+    for (size_t offset = 0; offset < bytes; offset += PAGE_BYTES)
+        touch(start + offset);
+    touch(start + bytes - 1);
+}
+
+void os_advise_huge(void *address, size_t bytes)
+{
+    advise(address, bytes, MADV_HUGEPAGE);
+}
+
+bool os_resize(void *address, size_t old_bytes, size_t new_bytes)
+{
+    if (new_bytes > old_bytes && !account(new_bytes - old_bytes))
+        return false;
+    int saved = errno;
+    count_call();
+    bool done = os_calls.mremap(address, old_bytes, new_bytes, 0) == address;
+    errno = saved;
+    if (done && new_bytes < old_bytes)
+        unaccount(old_bytes - new_bytes);
+    if (!done && new_bytes > old_bytes)
+        unaccount(new_bytes - old_bytes);
+    return done;
+}
+
+bool os_move(void *from, size_t bytes, void *to)
+{
+    int saved = errno;
+    count_call();
+    bool done = os_calls.mremap(from, bytes, bytes,
+                                MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
+    errno = saved;
+    if (done)
+        unaccount(bytes);
+    return done;
+}
+
+void os_set_limit(size_t bytes)
+{
+    atomic_store_explicit(&limit, bytes, memory_order_relaxed);
+}
+
+size_t os_mapped_bytes(void)
+{
+    return atomic_load_explicit(&mapped, memory_order_relaxed);
+}
+
+size_t os_mapped_peak_bytes(void)
+{
+    return atomic_load_explicit(&mapped_peak, memory_order_relaxed);
+}
+
+uint64_t os_kernel_calls(void)
+{
+    return atomic_load_explicit(&calls, memory_order_relaxed);
+}
+
+uint64_t os_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

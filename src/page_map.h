@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The page map: what every address of the process is to us.
+ *
+ * Two levels.  The root has one slot for each 4 GiB of the 47-bit user address
+ * space, a leaf one entry and one descriptor for each unit of 64 KiB.  Leaves
+ * are made when first needed and live as long as the process.
+ *
+ * An entry is one word that answers the two questions of a free in one load:
+ *
+ *     0            not ours
+ *     ENTRY_LARGE  the first unit of a large block, live or kept for reuse
+ *     ENTRY_LARGE_GONE  where a large block was, unmapped since
+ *     otherwise    a unit of a slab: owner << ENTRY_OWNER_SHIFT | bin offset
+ *
+ * The bin offset is the size class times the size of a bin, so `entry ^ tag`
+ * of a thread's cache is the offset of the block's bin in that cache when the
+ * slab is its own, and at least ENTRY_BIN_LIMIT when it is not.  The owner is
+ * a hint for locality: it may change at any time, correctness never depends
+ * on it.
+ */
+#ifndef PARTYALLOC_PAGE_MAP_H
+#define PARTYALLOC_PAGE_MAP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "compiler.h"
+
+enum {
+    UNIT_SHIFT = 16,
+    UNIT_BYTES = 1 << UNIT_SHIFT,
+    LEAF_SHIFT = 16,
+    LEAF_UNITS = 1 << LEAF_SHIFT,
+    ADDRESS_BITS = 47,
+    ROOT_SLOTS = 1 << (ADDRESS_BITS - LEAF_SHIFT - UNIT_SHIFT),
+
+    ENTRY_BIN_SHIFT = 5, /* log2 of sizeof(struct bin) */
+    ENTRY_OWNER_SHIFT = 11,
+    ENTRY_BIN_LIMIT = 1 << ENTRY_OWNER_SHIFT,
+    ENTRY_LARGE = 1,
+    ENTRY_LARGE_GONE = 2,
+    OWNER_MAX = (1 << (32 - ENTRY_OWNER_SHIFT)) - 1,
+};
+
+/*
+ * Written before the block's address is given out, so that whoever rightly
+ * frees the block sees it; a stray pointer's reader sees old or new.
+ */
+struct page_map_leaf {
+    _Atomic(uint32_t) entries[LEAF_UNITS];
+    _Atomic(void *) descriptors[LEAF_UNITS];
+};
+
+extern INTERNAL _Atomic(struct page_map_leaf *) page_map_root[ROOT_SLOTS];
+
+/* The root slot of an address; ROOT_SLOTS or more when the address is not a
+ * multiple of 16 or not in user space: rotating by 4 puts the bits that must
+ * be zero above all others. */
+FAST_PATH uint64_t page_map_slot(uintptr_t address)
+{
+    uint64_t rotated = (uint64_t)address >> 4 | (uint64_t)address << 60;
+    return rotated >> (UNIT_SHIFT + LEAF_SHIFT - 4);
+}
+
+FAST_PATH size_t page_map_unit(uintptr_t address)
+{
+    return (uint16_t)(address >> UNIT_SHIFT);
+}
+
+/* The leaf of an address, NULL for addresses that cannot be a block's. */
+FAST_PATH struct page_map_leaf *page_map_leaf(const void *pointer)
+{
+    uint64_t slot = page_map_slot((uintptr_t)pointer);
+    if (unlikely(slot >= ROOT_SLOTS))
+        return NULL;
+    /* Acquires what page_map_reserve() published: a zeroed leaf.  (Consume
+     * would do; acquire is free on x86-64.) */
+    return atomic_load_explicit(&page_map_root[slot], memory_order_acquire);
+}
+
+/* The entry of an address; 0 also when it cannot be a block's. */
+FAST_PATH uint32_t page_map_entry(const void *pointer)
+{
+    struct page_map_leaf *leaf = page_map_leaf(pointer);
+    if (unlikely(leaf == NULL))
+        return 0;
+    /* Relaxed: see the comment at struct page_map_leaf. */
+    return atomic_load_explicit(
+        &leaf->entries[page_map_unit((uintptr_t)pointer)],
+        memory_order_relaxed);
+}
+
+/* The descriptor of an address whose entry is not 0. */
+FAST_PATH void *page_map_descriptor(const void *pointer)
+{
+    struct page_map_leaf *leaf =
+        atomic_load_explicit(&page_map_root[page_map_slot((uintptr_t)pointer)],
+                             memory_order_acquire);
+    return atomic_load_explicit(
+        &leaf->descriptors[page_map_unit((uintptr_t)pointer)],
+        memory_order_relaxed);
+}
+
+FAST_PATH bool page_map_is_slab(uint32_t entry)
+{
+    return entry >= ENTRY_BIN_LIMIT;
+}
+
+FAST_PATH unsigned page_map_class(uint32_t entry)
+{
+    return (entry & (ENTRY_BIN_LIMIT - 1)) >> ENTRY_BIN_SHIFT;
+}
+
+static inline uint32_t page_map_slab_entry(uint32_t owner, unsigned class)
+{
+    return owner << ENTRY_OWNER_SHIFT | class << ENTRY_BIN_SHIFT;
+}
+
+/* Makes the leaves of a range, so that page_map_set() cannot fail there.
+ * Returns false when the memory cannot be had. */
+bool page_map_reserve(uintptr_t base, size_t bytes);
+
+/* Enters `units` units from `base`, whose leaves exist. */
+void page_map_set(uintptr_t base, size_t units, uint32_t entry,
+                  void *descriptor);
+
+/* Bytes of leaves. */
+size_t page_map_bytes(void);
+
+#endif

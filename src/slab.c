@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: MIT */
+/* Making slabs and filling magazines from them. */
+#include "slab_internal.h"
+
+#include "chunk.h"
+#include "metadata.h"
+#include "slab_index.h"
+
+struct slab_sums slab_sums;
+
+enum {
+    /* After so many new slabs in a row a class is growing: the pages of the
+     * next one are made present in one call instead of a fault each. */
+    GROWTH_EAGER = 3,
+    STATE_WORD_BYTES = sizeof(uint64_t),
+};
+
+static void add(_Atomic(uint64_t) *sum, uint64_t value)
+{
+    atomic_fetch_add_explicit(sum, value, memory_order_relaxed);
+}
+
+/* --- The right to take blocks --------------------------------------------- */
+
+bool slab_hold(struct slab *slab)
+{
+    bool expected = false;
+    /* Acquires the holder's fields; pairs with slab_unhold(). */
+    return atomic_compare_exchange_strong(&slab->held, &expected, true);
+}
+
+void slab_list(struct slab *slab)
+{
+    uint32_t resting = atomic_load(&slab->resting);
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
+    if (resting != 0 || carved < size_classes[slab->class].capacity)
+        slab_index_add(slab->class, SLABS_AVAILABLE, slab->number);
+    if (resting >= atomic_load_explicit(&slab->purge_at, memory_order_relaxed))
+        slab_list_dirty(slab);
+}
+
+void slab_unhold(struct slab *slab)
+{
+    /* Releases the holder's fields to slab_hold().  Sequentially consistent
+     * with rested(): either that sees the slab not held, or slab_list() sees
+     * its blocks. */
+    atomic_store(&slab->held, false);
+    slab_list(slab);
+}
+
+void slab_let_go(struct slab_source *source)
+{
+    struct slab *slab = source->held;
+    source->held = NULL;
+    if (slab == NULL)
+        return;
+    slab_expect_purge(
+        slab, atomic_load_explicit(&slab->resting, memory_order_relaxed));
+    slab_unhold(slab);
+}
+
+/* --- Making and choosing a slab ------------------------------------------- */
+
+/* Of each class a slab that has its number but no address space yet: left by a
+ * thread that found none, so that to fail again and again costs nothing. */
+static _Atomic(struct slab *) unplaced[CLASS_COUNT];
+
+static struct slab *take_unplaced(unsigned class)
+{
+    /* Pairs with put_unplaced(). */
+    struct slab *slab = atomic_exchange_explicit(&unplaced[class], NULL,
+                                                 memory_order_acquire);
+    if (slab != NULL)
+        return slab;
+    slab = metadata_allocate(sizeof(*slab) + size_classes[class].capacity,
+                             _Alignof(struct slab));
+    if (slab == NULL)
+        return NULL;
+    slab->class = class;
+    atomic_init(&slab->held, true);
+    atomic_init(&slab->purge_at, UINT32_MAX);
+    return slab_index_insert(class, slab, &slab->number) ? slab : NULL;
+}
+
+static void put_unplaced(unsigned class, struct slab *slab)
+{
+    /* Publishes the slab to take_unplaced().  Of two that are left at once
+     * one is lost. */
+    atomic_store_explicit(&unplaced[class], slab, memory_order_release);
+}
+
+static struct slab *make(unsigned class, uint32_t owner)
+{
+    struct slab *slab = take_unplaced(class);
+    if (slab == NULL)
+        return NULL;
+    struct grant grant = chunk_grant(size_classes[class].slab_units);
+    if (grant.base == 0) {
+        put_unplaced(class, slab);
+        return NULL;
+    }
+    slab->base = grant.base;
+    slab->reserved = grant.reserved;
+    slab->present = grant.reserved ? UINT32_MAX : 0;
+    slab->owner = owner;
+    page_map_set(slab->base, size_classes[class].slab_units,
+                 page_map_slab_entry(owner, class), slab);
+    add(&slab_sums.slabs, 1);
+    if (grant.reserved)
+        add(&slab_sums.reserved_bytes, slab_bytes(slab));
+    slab_sample_peak();
+    return slab;
+}
+
+/* Whether a slab's blocks are more with its next holder than elsewhere. */
+static bool mostly_rests(const struct slab *slab)
+{
+    return atomic_load_explicit(&slab->resting, memory_order_relaxed) >=
+           atomic_load_explicit(&slab->carved, memory_order_relaxed) / 2;
+}
+
+/* A slab that was used before, held for the caller; NULL when there is none. */
+static struct slab *reuse(unsigned class, uint32_t owner)
+{
+    struct slab *slab;
+    do {
+        slab = slab_index_take_lowest(class, SLABS_AVAILABLE);
+        /* Held although it was listed: listed by a thread that came late.
+         * Its holder will list it again. */
+    } while (slab != NULL && !slab_hold(slab));
+    if (slab != NULL && slab->owner != owner && mostly_rests(slab)) {
+        slab->owner = owner;
+        page_map_set(slab->base, size_classes[class].slab_units,
+                     page_map_slab_entry(owner, class), slab);
+    }
+    return slab;
+}
+
+/* Makes the pages of a slab present in one call: it will be filled soon. */
+static void make_present(struct slab *slab)
+{
+    uint32_t bytes = (uint32_t)slab_bytes(slab);
+    if (slab->present >= bytes && slab->purged_pages == 0)
+        return;
+    if (os_populate((void *)slab->base, bytes)) {
+        slab_pages_used(slab, 0, bytes);
+        slab->present = bytes;
+    }
+}
+
+static struct slab *choose(struct slab_source *source, unsigned class)
+{
+    struct slab *slab = reuse(class, source->owner);
+    if (slab == NULL)
+        slab = make(class, source->owner);
+    if (slab == NULL)
+        return NULL;
+    bool fresh = atomic_load_explicit(&slab->carved, memory_order_relaxed) == 0;
+    uint32_t pages = (uint32_t)(slab_bytes(slab) >> PAGE_SHIFT);
+    if (fresh || slab->purged_pages > pages / 2) {
+        if (source->growth >= GROWTH_EAGER &&
+            size_classes[class].slab_units == 1)
+            make_present(slab);
+        else
+            source->growth++;
+    }
+    return slab;
+}
+
+/* --- Taking blocks -------------------------------------------------------- */
+
+/* Eight states at once, to skip what is not at rest.  A hint: what it shows
+ * is read again, block by block. */
+static bool none_rests(const _Atomic(uint8_t) *states)
+{
+    typedef uint64_t __attribute__((may_alias)) state_word;
+    const uint64_t rest_bits = UINT64_C(0x0101010101010101) * BLOCK_REST;
+    uint64_t word = __atomic_load_n((const state_word *)(const void *)states,
+                                    __ATOMIC_RELAXED);
+    return (word & rest_bits) == 0;
+}
+
+/* Takes blocks at rest from [from, to); returns how many. */
+static size_t take_range(struct slab *slab, uint32_t from, uint32_t to,
+                         void **blocks, size_t wanted)
+{
+    uint32_t size = size_classes[slab->class].size;
+    size_t count = 0;
+    uint32_t index = from;
+    while (index < to && count < wanted) {
+        if (index % STATE_WORD_BYTES == 0 && index + STATE_WORD_BYTES <= to &&
+            none_rests(&slab->states[index])) {
+            index += STATE_WORD_BYTES;
+            continue;
+        }
+        _Atomic(uint8_t) *state = &slab->states[index];
+        /* Acquires the block; pairs with the release in bring_to_rest(). */
+        if (atomic_load_explicit(state, memory_order_acquire) == BLOCK_REST) {
+            atomic_store_explicit(state, BLOCK_OUT, memory_order_relaxed);
+            uint32_t offset = index * size;
+            if (slab->purged_pages != 0)
+                slab_pages_used(slab, offset, offset + size);
+            blocks[count++] = (void *)(slab->base + offset);
+        }
+        index++;
+    }
+    slab->cursor = index;
+    return count;
+}
+
+/* Takes blocks at rest: from where the last search ended, once around. */
+static size_t take_resting(struct slab *slab, void **blocks, size_t wanted)
+{
+    /* Acquire: the states of all that are counted are seen. */
+    uint32_t resting =
+        atomic_load_explicit(&slab->resting, memory_order_acquire);
+    if (resting == 0)
+        return 0;
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
+    uint32_t start = slab->cursor;
+    size_t count = take_range(slab, start, carved, blocks, wanted);
+    if (count < wanted)
+        count += take_range(slab, 0, start < carved ? start : carved,
+                            blocks + count, wanted - count);
+    slab_add_dirty(-(int64_t)(count * size_classes[slab->class].size));
+    /* Who searches all around finds at least what was counted.  If not, this
+     * is the child of a fork that came between the two steps of a thread that
+     * took blocks: they are lost, and no longer counted. */
+    uint32_t gone = (uint32_t)count;
+    if (count < wanted && gone < resting)
+        gone = resting;
+    atomic_fetch_sub_explicit(&slab->resting, gone, memory_order_relaxed);
+    return count;
+}
+
+static size_t carve(struct slab *slab, void **blocks, size_t wanted)
+{
+    const struct size_class *geometry = &size_classes[slab->class];
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
+    size_t count = geometry->capacity - carved;
+    if (count > wanted)
+        count = wanted;
+    if (count == 0)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        /* Relaxed: travels with the block. */
+        atomic_store_explicit(&slab->states[carved + i], BLOCK_OUT,
+                              memory_order_relaxed);
+        blocks[i] =
+            (void *)(slab->base + (carved + i) * (uintptr_t)geometry->size);
+    }
+    atomic_store_explicit(&slab->carved, carved + (uint32_t)count,
+                          memory_order_relaxed);
+    add(&slab_sums.carved_blocks, count);
+    add(&slab_sums.carved_bytes, count * geometry->size);
+    return count;
+}
+
+static void reverse(void **blocks, size_t count)
+{
+    for (size_t i = 0, j = count; i + 1 < j; i++) {
+        void *block = blocks[i];
+        blocks[i] = blocks[--j];
+        blocks[j] = block;
+    }
+}
+
+bool slab_is_ready(const struct slab_source *source)
+{
+    const struct slab *slab = source->held;
+    return slab != NULL &&
+           (atomic_load_explicit(&slab->resting, memory_order_relaxed) != 0 ||
+            atomic_load_explicit(&slab->carved, memory_order_relaxed) <
+                size_classes[slab->class].capacity);
+}
+
+size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
+                 size_t wanted)
+{
+    size_t count = 0;
+    while (count == 0) {
+        if (source->held == NULL)
+            source->held = choose(source, class);
+        struct slab *slab = source->held;
+        if (slab == NULL)
+            return 0;
+        count = take_resting(slab, blocks, wanted);
+        if (count < wanted)
+            count += carve(slab, blocks + count, wanted - count);
+        if (count < wanted)
+            slab_let_go(source);
+    }
+    reverse(blocks, count);
+    return count;
+}
+
+void slab_reserve(void)
+{
+    slab_index_reserve();
+    os_touch(&slab_sums, sizeof(slab_sums));
+}

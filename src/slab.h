@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs: runs of blocks of one size class, with all their bookkeeping out of
+ * band.  Blocks that no magazine carries are at rest in their slab.
+ *
+ * A slab keeps its address space and its class for life; pages come and go.
+ *
+ * Of each block a state is known, one byte that only the one place that has
+ * the block may write (I4):
+ *
+ *     FRESH  not carved yet                             writer: the slab's
+ * holder OUT    with the title or in a thread's cache      writer: that holder
+ *     DEPOT  in a magazine of the depot                 writer: the taker
+ *     REST   at rest here                               writer: the slab's
+ * holder
+ *
+ * The step from OUT finds what is freed twice: the block is not OUT then.
+ */
+#ifndef PARTYALLOC_SLAB_H
+#define PARTYALLOC_SLAB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum block_state {
+    BLOCK_FRESH = 0, /* what zeroed metadata says */
+    BLOCK_OUT = 1,
+    BLOCK_AWAY = 2,
+    BLOCK_REST = 4, /* a bit that no other state has, see none_rests() */
+};
+
+struct slab;
+struct magazine;
+
+/* Where a cache fills a class from: the slab that it alone may take blocks
+ * from, and how it has grown lately. */
+struct slab_source {
+    struct slab *held; /* NULL: none */
+    uint32_t owner;    /* entered in the page map for slabs that it holds */
+    uint32_t growth;   /* slabs without pages, of late; the filler's */
+};
+
+/*
+ * Fills `blocks` with up to `wanted` blocks of a class, highest address first
+ * (the last one is handed out first): blocks at rest, then newly carved ones,
+ * of the held slab, then of the lowest slab available, then of a new one.
+ * Returns how many; fewer than wanted when the held slab ended, 0 only when
+ * there is no memory.
+ */
+size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
+                 size_t wanted);
+
+/* Whether the held slab has a block to give. */
+bool slab_is_ready(const struct slab_source *source);
+
+/* Lets go of the held slab, so that other caches can fill from it. */
+void slab_let_go(struct slab_source *source);
+
+/* Brings OUT blocks of a class to rest.  Stops the process when one of them is
+ * no block or not OUT. */
+void slab_return(unsigned class, void *const *blocks, size_t count);
+
+/* The same for one block, safe against another thread that frees it at the
+ * same time: one of the two stops the process. */
+void slab_return_checked(unsigned class, void *block);
+
+/* Notes that the blocks of a magazine go away (checked as in slab_return()),
+ * or that they are back; the same for a single block. */
+void slab_mark_away(unsigned class, struct magazine *magazine);
+void slab_mark_out(struct magazine *magazine);
+void slab_mark_away_one(unsigned class, const void *block);
+void slab_mark_out_one(unsigned class, const void *block);
+
+/* Stops the process because of a block that is freed but not OUT. */
+_Noreturn void slab_misuse_slow(unsigned class, const void *block);
+
+/* Whether a block that is with the title, or at most in a thread's cache,
+ * starts at the address. */
+bool slab_is_live(unsigned class, const void *pointer);
+
+/*
+ * Gives free pages of a few slabs back to the system, of those that have been
+ * dirty for some time, the highest numbers first.  A handful of kernel calls
+ * at most.  Returns the bytes given back; *more says whether another call
+ * could help.
+ */
+size_t slab_purge_step(bool *more);
+
+/* The bytes at rest that are still backed by pages, and how many of these are
+ * worth keeping for what is in use. */
+size_t slab_dirty_bytes(void);
+size_t slab_dirty_allowance(void);
+
+/* Gives back every free page of every slab that no cache holds. */
+size_t slab_trim(void);
+
+/* Makes the slab layer's own memory present ahead of use. */
+void slab_reserve(void);
+
+struct slab_totals {
+    uint64_t carved_blocks,
+        carved_bytes; /* ever carved, whatever their state */
+    uint64_t resting_blocks, resting_bytes; /* at rest */
+    uint64_t purged_bytes; /* of resting_bytes, without pages */
+    uint64_t peak_bytes;   /* carved and not at rest, when slabs were made */
+    uint64_t slabs;
+};
+struct slab_totals slab_totals(void);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* The slab itself, for the files that implement slab.h and their tests. */
+#ifndef PARTYALLOC_SLAB_INTERNAL_H
+#define PARTYALLOC_SLAB_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "compiler.h"
+#include "os.h"
+#include "page_map.h"
+#include "size_class.h"
+#include "slab.h"
+
+enum {
+    SLAB_UNITS_MAX = 8,
+    SLAB_PAGES_MAX = SLAB_UNITS_MAX * UNIT_BYTES / PAGE_BYTES,
+    PAGE_WORD_BITS = 64,
+    PAGE_WORDS = SLAB_PAGES_MAX / PAGE_WORD_BITS,
+};
+
+/*
+ * Owner:   nobody; `held` says whether a cache or a purge has the right to
+ *          take blocks.  It is taken by compare-and-swap, so fills and purges
+ *          of one slab exclude each other, and nobody ever waits: who does not
+ *          get it goes to another slab (I5).
+ * Readers: everybody who frees.
+ * Memory:  type-stable (metadata).
+ */
+struct slab {
+    /* Constant; on a line of its own, that all who free read. */
+    uintptr_t base;
+    uint32_t number;
+    uint32_t class;
+    bool reserved; /* pages are to stay */
+
+    /* Shared. */
+    _Alignas(CACHE_LINE) _Atomic(bool) held;
+    _Atomic(uint32_t) resting;   /* blocks at rest */
+    _Atomic(uint32_t) purge_at;  /* as many at rest make it dirty */
+    _Atomic(uint32_t) dirty_age; /* the age when it came to be that */
+    _Atomic(uint32_t) carved;    /* blocks made; only the holder writes */
+
+    /* The holder's. */
+    uint32_t owner;        /* in the page map */
+    uint32_t cursor;       /* where the search for blocks at rest goes on */
+    uint32_t present;      /* bytes from base that were made present */
+    uint32_t purged_pages; /* bits set in: */
+    uint64_t purged[PAGE_WORDS]; /* a bit for each page given back */
+
+    /* Of each block, its enum block_state. */
+    _Alignas(CACHE_LINE) _Atomic(uint8_t) states[];
+};
+
+/* Sums over all slabs; on a line that only the slab layer touches, once for
+ * each magazine that comes here.  Each is a sum of its own: relaxed. */
+struct slab_sums {
+    _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) carved_blocks;
+    _Atomic(uint64_t) carved_bytes;
+    /* Bytes of blocks at rest less bytes of pages given back.  The parts of
+     * pages behind the last block of a slab are given back too, so this can
+     * be less than what it stands for, even negative. */
+    _Atomic(int64_t) dirty_bytes;
+    _Atomic(uint64_t) purged_bytes;
+    _Atomic(uint64_t) peak_bytes;     /* carved and not resting, at the most */
+    _Atomic(uint64_t) reserved_bytes; /* of slabs whose pages are to stay */
+    _Atomic(uint64_t) slabs;
+};
+extern INTERNAL struct slab_sums slab_sums;
+
+/* Takes and gives up the right to take blocks from a slab.  Giving up enters
+ * it in the sets where it belongs. */
+bool slab_hold(struct slab *slab);
+void slab_unhold(struct slab *slab);
+
+/* Enters a slab that nobody holds in the sets where it belongs. */
+void slab_list(struct slab *slab);
+
+/* Notes bytes that came to rest, or (negative) were taken. */
+static inline void slab_add_dirty(int64_t bytes)
+{
+    atomic_fetch_add_explicit(&slab_sums.dirty_bytes, bytes,
+                              memory_order_relaxed);
+}
+
+/* Notes that pages of a byte range are in use again.  The holder's. */
+void slab_pages_used(struct slab *slab, uint32_t start, uint32_t end);
+
+/* Bytes carved and not at rest, about; and notes them for the peak. */
+uint64_t slab_used_bytes(void);
+void slab_sample_peak(void);
+
+static inline size_t slab_bytes(const struct slab *slab)
+{
+    return (size_t)size_classes[slab->class].slab_units * UNIT_BYTES;
+}
+
+/* Enters a slab among those that are worth a look for free pages. */
+void slab_list_dirty(struct slab *slab);
+
+/* Sets when a slab is next worth a look for free pages, after one that found
+ * `resting` blocks at rest.  The holder's. */
+void slab_expect_purge(struct slab *slab, uint32_t resting);
+
+#endif

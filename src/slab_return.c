@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/* Taking blocks back into slabs and noting where they are: where every block
+ * that leaves a thread's cache is judged. */
+#include "slab_internal.h"
+
+#include "fatal.h"
+#include "magazine.h"
+#include "slab_state.h"
+
+bool slab_is_live(unsigned class, const void *pointer)
+{
+    _Atomic(uint8_t) *state = slab_state(class, pointer);
+    /* Relaxed: what the rightful holder of a block asks of it does not
+     * change meanwhile. */
+    return state != NULL &&
+           atomic_load_explicit(state, memory_order_relaxed) == BLOCK_OUT;
+}
+
+SLOW_PATH _Noreturn void slab_misuse_slow(unsigned class, const void *block)
+{
+    _Atomic(uint8_t) *state = slab_state(class, block);
+    /* An own block on top of its magazine is OUT, and freed twice. */
+    bool never =
+        state == NULL ||
+        atomic_load_explicit(state, memory_order_relaxed) == BLOCK_FRESH;
+    fatal_misuse(never ? "invalid free" : "double free", block);
+}
+
+/* The state of a block that is being freed; stops the process when it is not
+ * OUT. */
+FAST_PATH _Atomic(uint8_t) *judge(unsigned class, const void *block)
+{
+    _Atomic(uint8_t) *state = slab_state(class, block);
+    if (unlikely(state == NULL) ||
+        unlikely(atomic_load_explicit(state, memory_order_relaxed) !=
+                 BLOCK_OUT))
+        slab_misuse_slow(class, block);
+    return state;
+}
+
+/*
+ * Counts blocks that came to rest in one slab.  A slab that nobody holds and
+ * that had blocks at rest before is listed already, or about to be (I6).
+ */
+static void rested(struct slab *slab, uint32_t count)
+{
+    /* Sequentially consistent: see slab_unhold(). */
+    uint32_t before = atomic_fetch_add(&slab->resting, count);
+    if (atomic_load(&slab->held))
+        return;
+    uint32_t purge_at =
+        atomic_load_explicit(&slab->purge_at, memory_order_relaxed);
+    if (before == 0 || (before < purge_at && before + count >= purge_at))
+        slab_list(slab);
+}
+
+void slab_return(unsigned class, void *const *blocks, size_t count)
+{
+    struct slab *run = NULL; /* the slab of the last blocks, so many: */
+    uint32_t length = 0;
+    slab_add_dirty((int64_t)(count * size_classes[class].size));
+    for (size_t i = 0; i < count; i++) {
+        _Atomic(uint8_t) *state = judge(class, blocks[i]);
+        struct slab *slab = page_map_descriptor(blocks[i]);
+        if (slab != run && length != 0) {
+            rested(run, length);
+            length = 0;
+        }
+        run = slab;
+        length++;
+        /* Releases the block to take_range(). */
+        atomic_store_explicit(state, BLOCK_REST, memory_order_release);
+    }
+    if (length != 0)
+        rested(run, length);
+}
+
+void slab_return_checked(unsigned class, void *block)
+{
+    _Atomic(uint8_t) *state = slab_state(class, block);
+    slab_add_dirty(size_classes[class].size);
+    /* Releases the block to take_range(); by compare-and-swap, so that of two
+     * threads that free the same block one finds out. */
+    uint8_t out = BLOCK_OUT;
+    if (state == NULL || !atomic_compare_exchange_strong_explicit(
+                             state, &out, BLOCK_REST, memory_order_acq_rel,
+                             memory_order_relaxed))
+        slab_misuse_slow(class, block);
+    rested(page_map_descriptor(block), 1);
+}
+
+void slab_mark_away(unsigned class, struct magazine *magazine)
+{
+    size_t count = magazine->count;
+    for (size_t i = 0; i < count; i++) {
+        _Atomic(uint8_t) *state = judge(class, magazine->slots[i]);
+        /* Relaxed: the block and its state travel with the magazine. */
+        atomic_store_explicit(state, BLOCK_AWAY, memory_order_relaxed);
+        magazine->states[i] = state;
+    }
+}
+
+void slab_mark_out(struct magazine *magazine)
+{
+    size_t count = magazine->count;
+    for (size_t i = 0; i < count; i++) {
+        _Atomic(uint8_t) *state = magazine->states[i];
+        CHECK(atomic_load_explicit(state, memory_order_relaxed) == BLOCK_AWAY);
+        atomic_store_explicit(state, BLOCK_OUT, memory_order_relaxed);
+    }
+}
+
+void slab_mark_away_one(unsigned class, const void *block)
+{
+    atomic_store_explicit(judge(class, block), BLOCK_AWAY,
+                          memory_order_relaxed);
+}
+
+void slab_mark_out_one(unsigned class, const void *block)
+{
+    atomic_store_explicit(slab_state(class, block), BLOCK_OUT,
+                          memory_order_relaxed);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* From the address of a block to its state; inlined, since every block that a
+ * thread frees for another one goes this way. */
+#ifndef PARTYALLOC_SLAB_STATE_H
+#define PARTYALLOC_SLAB_STATE_H
+
+#include "slab_internal.h"
+
+/* The state of the block of a class that starts at an address in a slab of
+ * that class; NULL: none starts there. */
+FAST_PATH _Atomic(uint8_t) *slab_state(unsigned class, const void *pointer)
+{
+    struct slab *slab = page_map_descriptor(pointer);
+    uint32_t offset = (uint32_t)((uintptr_t)pointer - slab->base);
+    uint32_t index = size_class_index(class, offset);
+    if (unlikely(index * size_classes[class].size != offset) ||
+        unlikely(index >= size_classes[class].capacity))
+        return NULL;
+    return &slab->states[index];
+}
+
+#endif

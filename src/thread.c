@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The life of a thread, as thread_bins shows it:
+ *
+ *     bins_absent    has not allocated yet
+ *        | thread_enter()
+ *        v
+ *     a cache's bins
+ *        | exit_thread(), from pthread's key destructor
+ *        v
+ *     bins_departed  borrows a cache for each call
+ *
+ * A thread for which no key can be had goes from absent to departed at once.
+ */
+#include "thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+
+#include "partyalloc.h"
+#include "stack.h"
+
+static struct bins bins_absent = BINS_EMPTY;
+static struct bins bins_departed = BINS_EMPTY;
+
+_Thread_local struct bins *thread_bins = &bins_absent;
+
+/* Caches that no thread uses; all of them flushed. */
+static struct {
+    _Alignas(CACHE_LINE_PAIR) struct stack stack;
+} idle;
+
+/* --- The key whose destructor tells of a thread's end --------------------- */
+
+enum key_state { KEY_NONE, KEY_MAKING, KEY_READY, KEY_FAILED };
+
+static _Atomic(int) key_state = KEY_NONE;
+static pthread_key_t key;
+
+static void exit_thread(void *value)
+{
+    struct cache *cache = value;
+    thread_bins = &bins_departed;
+    cache_flush(cache);
+    /* Publishes the cache to take_idle(). */
+    stack_push(&idle.stack, cache_node(cache));
+}
+
+/* Makes the key; the state then.  KEY_MAKING when another thread is about to.
+ */
+static int make_key(void)
+{
+    int state = KEY_NONE;
+    /* Acquires the key; pairs with the store below. */
+    if (!atomic_compare_exchange_strong_explicit(&key_state, &state, KEY_MAKING,
+                                                 memory_order_acquire,
+                                                 memory_order_acquire))
+        return state;
+    state = pthread_key_create(&key, exit_thread) == 0 ? KEY_READY : KEY_FAILED;
+    atomic_store_explicit(&key_state, state, memory_order_release);
+    return state;
+}
+
+/* --- Entering ------------------------------------------------------------- */
+
+static struct cache *take_idle(void)
+{
+    unsigned retries = 0;
+    struct stack_node *node = stack_pop(&idle.stack, &retries);
+    return node != NULL ? cache_of_node(node) : cache_make();
+}
+
+/*
+ * Binds a cache to the thread for good, if we shall hear of the thread's end.
+ * pthread_setspecific() may allocate; the cache is in place by then, in case
+ * that it is us who serve that.
+ */
+static void bind(struct cache *cache)
+{
+    int state = make_key();
+    if (state == KEY_MAKING)
+        return; /* the next call tries again */
+    thread_bins = cache_bins(cache);
+    if (state != KEY_READY || pthread_setspecific(key, cache) != 0)
+        thread_bins = &bins_departed;
+}
+
+struct cache *thread_enter(void)
+{
+    if (likely(thread_bins != &bins_absent && thread_bins != &bins_departed))
+        return cache_of(thread_bins);
+    int saved = errno;
+    struct cache *cache = take_idle();
+    if (cache != NULL && thread_bins == &bins_absent)
+        bind(cache);
+    errno = saved;
+    return cache;
+}
+
+void thread_leave(struct cache *cache)
+{
+    if (likely(thread_bins == cache_bins(cache)))
+        return;
+    cache_flush(cache);
+    stack_push(&idle.stack, cache_node(cache));
+}
+
+void thread_flush(void)
+{
+    if (thread_bins != &bins_absent && thread_bins != &bins_departed)
+        cache_flush(cache_of(thread_bins));
+}
+
+/* --- Process
+ * ------------------------------------------------------------------- */
+
+/*
+ * In the child of a fork only the forking thread goes on.  It takes over what
+ * the caches of all others show; a magazine that was between two places at the
+ * time of the fork is lost to the child, see thread_cache.c.
+ */
+static void after_fork_in_child(void)
+{
+    idle.stack = (struct stack){0};
+    for (struct cache *cache = cache_next(NULL); cache != NULL;
+         cache = cache_next(cache)) {
+        if (cache_bins(cache) == thread_bins)
+            continue;
+        cache_flush(cache);
+        cache_settle(cache);
+        stack_push(&idle.stack, cache_node(cache));
+    }
+}
+
+/* Early, so that the key gets a low index and is there for the first thread;
+ * whoever calls before this runs gets it made as well. */
+__attribute__((constructor)) static void load(void)
+{
+    make_key();
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* The slow paths of a thread's cache: a bin that is empty, or full. */
+#include "thread_cache_internal.h"
+
+#include <string.h>
+
+#include "depot.h"
+#include "options.h"
+
+enum {
+    /* The first fill of a class takes these bytes; later ones more. */
+    FILL_FIRST_BYTES = 1 << 10,
+    /* Blocks of more than this part of what a cache may hold go to the depot
+     * one by one: above 16 KiB. */
+    CACHED_FRACTION = 32,
+    /* Slow paths that pass before pages to give back are looked for again. */
+    PURGE_PATIENCE = 256,
+};
+
+/* --- Allocate ------------------------------------------------------------- */
+
+/* Whether blocks of a class pass the magazines one by one. */
+static bool is_single(const struct cache *cache, unsigned class)
+{
+    return size_classes[class].size > cache->budget / CACHED_FRACTION ||
+           cache->checked;
+}
+
+/* A single block, past the magazines. */
+static void *allocate_one(struct cache *cache, unsigned class)
+{
+    void *block = cache->checked ? NULL : depot_take_one(class);
+    if (block == NULL)
+        slab_fill(&cache->rest[class].source, class, &block, 1);
+    return block;
+}
+
+/* Loads a magazine with blocks in place of the empty one. */
+static void *reload(struct cache *cache, unsigned class,
+                    struct magazine *magazine)
+{
+    struct cursor *own = &cache->bins.of_class[class].own;
+    struct magazine *old = cache_detach(cache, class, own);
+    if (old != NULL)
+        cache_put_empty(cache, old);
+    if (unlikely(!cache_has_room(cache, class, magazine->count))) {
+        /* Another cache could hold more than this one can. */
+        slab_return(class, magazine->slots + 1, magazine->count - 1);
+        magazine->count = 1;
+    }
+    cache_attach(cache, class, own, magazine, magazine->count);
+    return cursor_pop(own);
+}
+
+/* How many blocks to fill the own magazine with: more each time, as far as
+ * the cache may hold them; 0: not even one. */
+static size_t fill_size(struct cache *cache, unsigned class)
+{
+    struct bin_rest *rest = &cache->rest[class];
+    size_t most = blocks_in(FILL_BYTES, class);
+    size_t blocks =
+        rest->fill != 0 ? rest->fill * 2u : blocks_in(FILL_FIRST_BYTES, class);
+    if (blocks > most)
+        blocks = most;
+    while (blocks != 0 && !cache_has_room(cache, class, blocks))
+        blocks /= 2;
+    rest->fill = (uint32_t)blocks;
+    return blocks;
+}
+
+/* Fills the own magazine from the slabs. */
+static void *refill(struct cache *cache, unsigned class)
+{
+    struct cursor *own = &cache->bins.of_class[class].own;
+    struct magazine *magazine = cache_detach(cache, class, own);
+    if (magazine == NULL)
+        magazine = cache_take_empty(cache);
+    size_t blocks = magazine != NULL ? fill_size(cache, class) : 0;
+    if (blocks == 0) {
+        if (magazine != NULL)
+            cache_put_empty(cache, magazine);
+        return allocate_one(cache, class);
+    }
+    magazine->count =
+        slab_fill(&cache->rest[class].source, class, magazine->slots, blocks);
+    cache_attach(cache, class, own, magazine, blocks);
+    return cursor_pop(own);
+}
+
+/* A magazine of the depot: one with blocks of this cache, or, before a slab has
+ * to be found, any. */
+static struct magazine *take_from_depot(struct cache *cache, unsigned class)
+{
+    const struct slab_source *source = &cache->rest[class].source;
+    struct magazine *magazine = slab_is_ready(source)
+                                    ? depot_take_own(class, source->owner)
+                                    : depot_take(class, source->owner);
+    if (magazine != NULL)
+        count_up(&cache->pops);
+    return magazine;
+}
+
+void *cache_allocate_slow(struct cache *cache, unsigned class)
+{
+    /* A thread that has just got its cache, or borrows one, comes here without
+     * having looked. */
+    void *block = cursor_pop(&cache->bins.of_class[class].own);
+    if (block != NULL)
+        return block;
+    count_up(&cache->misses);
+    if (is_single(cache, class))
+        return allocate_one(cache, class);
+    struct magazine *magazine = cache_take_full(cache, class);
+    if (magazine == NULL)
+        magazine = take_from_depot(cache, class);
+    return magazine != NULL ? reload(cache, class, magazine)
+                            : refill(cache, class);
+}
+
+/* --- Free ----------------------------------------------------------------- */
+
+/* Gives pages back, one bounded step at a time, while more of them are dirty
+ * than what is in use justifies.  When nothing was found that is old enough,
+ * the next look waits. */
+static void give_back_step(struct cache *cache)
+{
+    if (likely(slab_dirty_bytes() <= slab_dirty_allowance()) ||
+        option_quiet() || option_huge_pages())
+        return;
+    if (cache->patience != 0) {
+        cache->patience--;
+        return;
+    }
+    bool more;
+    slab_purge_step(&more);
+    if (!more)
+        cache->patience = PURGE_PATIENCE;
+}
+
+/* Takes the older three quarters out of a magazine and gives them to the
+ * depot: few trips when frees go on, none at once when they turn. */
+static void give_older(struct cache *cache, unsigned class,
+                       struct magazine *full, struct magazine *empty)
+{
+    size_t older = full->count - full->count / 4;
+    full->count -= older;
+    empty->count = older;
+    memcpy(empty->slots, full->slots, older * sizeof(void *));
+    memmove(full->slots, full->slots + older, full->count * sizeof(void *));
+    empty = cache_give(cache, class, empty, false);
+    if (empty != NULL)
+        cache_put_empty(cache, empty);
+}
+
+/*
+ * A magazine with room for a cursor that has met its limit, and in *slots how
+ * far to fill it.  NULL: the cache can take no more.
+ *
+ * A full own magazine stays in the cache where that may hold more, and is
+ * thinned out where not; a full foreign one goes to the depot.
+ */
+static struct magazine *exchange(struct cache *cache, unsigned class,
+                                 struct cursor *cursor, size_t *slots)
+{
+    size_t before = cursor_slots(cursor);
+    struct magazine *full = cache_detach(cache, class, cursor);
+    *slots = before;
+    if (full != NULL && cursor != &cache->bins.of_class[class].own)
+        return cache_give(cache, class, full, true);
+    struct magazine *empty = cache_take_empty(cache);
+    if (empty == NULL)
+        return full != NULL ? cache_give(cache, class, full, false) : NULL;
+    size_t first = blocks_in(RAISE_BYTES, class);
+    if (cache_has_room(cache, class, before + first)) {
+        if (full != NULL)
+            cache_put_full(cache, class, full);
+        *slots = first;
+        return empty;
+    }
+    if (full != NULL)
+        give_older(cache, class, full, empty);
+    else
+        cache_put_empty(cache, empty);
+    return full;
+}
+
+/* Frees a single block, past the magazines. */
+static void free_one(struct cache *cache, unsigned class, void *block)
+{
+    if (cache->checked)
+        slab_return_checked(class, block);
+    else
+        depot_give_one(class, block);
+    give_back_step(cache);
+}
+
+/* Makes room on a cursor that has met its limit.  False: the cache can take
+ * no more. */
+static bool make_room(struct cache *cache, unsigned class,
+                      struct cursor *cursor)
+{
+    if (cache_raise_limit(cache, class, cursor))
+        return true;
+    size_t slots;
+    struct magazine *magazine = exchange(cache, class, cursor, &slots);
+    if (magazine == NULL)
+        return false;
+    cache_attach(cache, class, cursor, magazine, slots);
+    give_back_step(cache);
+    return true;
+}
+
+/* Stops the process when a block is seen to be free: on top of its own
+ * magazine, or, if another cache's, anywhere but with the title. */
+static void refuse_double_free(const struct cursor *cursor, bool mine,
+                               unsigned class, void *block)
+{
+    void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
+    if (mine ? *top == block : !slab_is_live(class, block))
+        slab_misuse_slow(class, block);
+}
+
+uint64_t cache_free_slow(struct cache *cache, uint32_t entry, void *block)
+{
+    unsigned class = page_map_class(entry);
+    struct bin *bin = &cache->bins.of_class[class];
+    bool mine = (entry ^ cache->bins.tag) < ENTRY_BIN_LIMIT;
+    struct cursor *cursor = mine ? &bin->own : &bin->foreign;
+    count_up(&cache->overflows);
+    if (!bins_push(&cache->bins, entry, block)) {
+        /* Not just a thread that got its cache by this call. */
+        refuse_double_free(cursor, mine, class, block);
+        if (is_single(cache, class) || !make_room(cache, class, cursor))
+            free_one(cache, class, block);
+        else
+            bins_push(&cache->bins, entry, block);
+    }
+    return atomic_load_explicit(&cache->overflows, memory_order_relaxed);
+}
+
+void cache_free_without(uint32_t entry, void *block)
+{
+    slab_return_checked(page_map_class(entry), block);
+}
+
+void cache_flush(struct cache *cache)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        cache_flush_bin(cache, class);
+        slab_let_go(&cache->rest[class].source);
+    }
+    struct magazine *magazine;
+    while ((magazine = atomic_load_explicit(&cache->empties,
+                                            memory_order_relaxed)) != NULL) {
+        atomic_store_explicit(&cache->empties, magazine->next,
+                              memory_order_release);
+        depot_give_empty(magazine);
+    }
+    cache->empty_count = 0;
+}

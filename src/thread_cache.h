@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The thread cache: what serves nearly every allocate and free, with no lock,
+ * no atomic read-modify-write and no call.
+ *
+ * For each size class a cache has a bin of two loaded magazines.  Blocks are
+ * allocated from `own`.  A freed block goes back there when it lies in a slab
+ * that this cache holds or held last; otherwise to `foreign`, which is only
+ * ever handed on whole, so that two threads do not come to write into one
+ * cache line by way of each other's blocks.
+ *
+ * Owner:     one thread at a time; a cache without a thread lies on the stack
+ *            of idle caches (thread.c).
+ * Readers:   partyalloc_get_stats() reads the tops.
+ * Memory:    type-stable (metadata).
+ */
+#ifndef PARTYALLOC_THREAD_CACHE_H
+#define PARTYALLOC_THREAD_CACHE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "compiler.h"
+#include "magazine.h"
+#include "page_map.h"
+#include "size_class.h"
+#include "slab.h"
+#include "slab_state.h"
+
+/* The open end of a loaded magazine.  Never NULL: what has no magazine has
+ * the shared empty one, whose top shows NULL and is at its limit. */
+struct cursor {
+    _Atomic(void **) top; /* the uppermost full slot; below slot 0: bottom */
+    void **limit;         /* the uppermost slot that may be filled */
+};
+
+/* The hot part of a class: what the fast paths touch. */
+struct bin {
+    struct cursor own;
+    struct cursor foreign;
+};
+
+_Static_assert(sizeof(struct bin) == 1 << ENTRY_BIN_SHIFT,
+               "page map entries carry the offsets of bins");
+_Static_assert(CLASS_COUNT << ENTRY_BIN_SHIFT <= ENTRY_BIN_LIMIT,
+               "bin offsets fit below the owner");
+
+struct bins {
+    struct bin of_class[CLASS_COUNT]; /* at offset 0, see struct bin */
+    uint32_t tag;                     /* owner << ENTRY_OWNER_SHIFT */
+};
+
+struct cache;
+
+/* The bins of a thread that has no cache: all allocations and frees miss. */
+#define BINS_EMPTY                                                             \
+    {                                                                          \
+        .of_class = {[0 ... CLASS_COUNT - 1] = {.own = CURSOR_EMPTY,           \
+                                                .foreign = CURSOR_EMPTY}},     \
+        .tag = (uint32_t)OWNER_MAX << ENTRY_OWNER_SHIFT,                       \
+    }
+#define CURSOR_EMPTY                                                           \
+    {                                                                          \
+        .top = &magazine_empty.bottom, .limit = &magazine_empty.bottom         \
+    }
+
+extern INTERNAL struct magazine magazine_empty;
+
+/* --- Fast paths ----------------------------------------------------------- */
+
+FAST_PATH struct bin *bins_at(struct bins *bins, size_t offset)
+{
+    return (struct bin *)(void *)((char *)bins + offset);
+}
+
+/* Takes the top block; NULL when there is none. */
+FAST_PATH void *cursor_pop(struct cursor *cursor)
+{
+    /* Relaxed: only this thread writes; pairs with cache_sum(). */
+    void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
+    void *block = *top;
+    if (likely(block != NULL))
+        atomic_store_explicit(&cursor->top, top - 1, memory_order_relaxed);
+    return block;
+}
+
+/* Puts a block on top.  False when there is no room, or when the block lies
+ * there already: it was freed twice. */
+FAST_PATH bool cursor_push(struct cursor *cursor, void *block)
+{
+    /* Relaxed: as in cursor_pop(). */
+    void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
+    if (unlikely(top == cursor->limit) || unlikely(*top == block))
+        return false;
+    top[1] = block;
+    atomic_store_explicit(&cursor->top, top + 1, memory_order_relaxed);
+    return true;
+}
+
+/* Puts another cache's block of a class on top, marked as away, so that no
+ * more is to be done for it when its magazine goes to the depot.  False when
+ * there is no room, or no such block. */
+FAST_PATH bool cursor_push_away(struct cursor *cursor, unsigned class,
+                                void *block)
+{
+    /* Relaxed: as in cursor_pop(). */
+    void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
+    _Atomic(uint8_t) *state = slab_state(class, block);
+    if (unlikely(top == cursor->limit) || unlikely(state == NULL) ||
+        unlikely(atomic_load_explicit(state, memory_order_relaxed) !=
+                 BLOCK_OUT))
+        return false;
+    atomic_store_explicit(state, BLOCK_AWAY, memory_order_relaxed);
+    top[1] = block;
+    *magazine_state(top + 1) = state;
+    atomic_store_explicit(&cursor->top, top + 1, memory_order_relaxed);
+    return true;
+}
+
+/* Puts a freed block where it belongs by its page map entry.  False when that
+ * takes more than this, or the entry is not that of a slab. */
+FAST_PATH bool bins_push(struct bins *bins, uint32_t entry, void *block)
+{
+    uint32_t mine = entry ^ bins->tag;
+    if (likely(mine < ENTRY_BIN_LIMIT))
+        return cursor_push(&bins_at(bins, mine)->own, block);
+    if (unlikely(!page_map_is_slab(entry)))
+        return false;
+    size_t offset = entry & (ENTRY_BIN_LIMIT - 1);
+    return cursor_push_away(&bins_at(bins, offset)->foreign,
+                            (unsigned)(offset >> ENTRY_BIN_SHIFT), block);
+}
+
+/* --- Slow paths ----------------------------------------------------------- */
+
+/* Allocates a block of a class whose bin is empty.  NULL: out of memory. */
+void *cache_allocate_slow(struct cache *cache, unsigned class);
+
+/* Frees a block of a slab, with the page map entry `entry`, whatever the bin
+ * looks like.  Stops the process when the block is seen to be free already.
+ * Returns how many blocks the cache has freed this way. */
+uint64_t cache_free_slow(struct cache *cache, uint32_t entry, void *block);
+
+/* Frees a block of a slab past all caches, when not even a cache can be had. */
+void cache_free_without(uint32_t entry, void *block);
+
+/* Hands all blocks on, and lets go of all slabs. */
+void cache_flush(struct cache *cache);
+
+/* Sets the account of a flushed cache straight, whose thread may have been
+ * stopped anywhere by a fork. */
+void cache_settle(struct cache *cache);
+
+/* A new cache; NULL: out of metadata. */
+struct cache *cache_make(void);
+
+struct bins *cache_bins(struct cache *cache);
+struct cache *cache_of(struct bins *bins);
+
+/* For thread.c: the link by which an idle cache lies on a stack, and all
+ * caches ever made, one after the other. */
+struct stack_node *cache_node(struct cache *cache);
+struct cache *cache_of_node(struct stack_node *node);
+struct cache *cache_next(struct cache *cache); /* NULL: the first one */
+
+struct cache_totals {
+    uint64_t caches;
+    uint64_t blocks, bytes; /* in the caches */
+    uint64_t misses, overflows;
+    uint64_t pushes, pops; /* of magazines, to and from the depot */
+};
+struct cache_totals cache_totals(void);
+
+#endif

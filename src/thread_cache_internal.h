@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/* The cache itself, for the files that implement thread_cache.h. */
+#ifndef PARTYALLOC_THREAD_CACHE_INTERNAL_H
+#define PARTYALLOC_THREAD_CACHE_INTERNAL_H
+
+#include "thread_cache.h"
+
+enum {
+    /* Blocks come from the slabs, and go to the depot, in magazines of at
+     * most these bytes. */
+    FILL_BYTES = 16 << 10,
+    /* The limit of a cursor rises by at least these bytes. */
+    RAISE_BYTES = 4 << 10,
+};
+
+/* The cold part of a class. */
+struct bin_rest {
+    _Atomic(struct magazine *) full; /* further magazines, by their `next` */
+    _Atomic(uint32_t) full_blocks;   /* in them */
+    uint32_t fill;                   /* blocks in the last fill */
+    void **seen_top;                 /* of the own magazine, by is_idle() */
+    struct slab_source source;
+};
+
+/*
+ * What a cache may hold is accounted when a slow path changes it: a loaded
+ * magazine counts with all slots up to its limit, another one with its blocks.
+ * A limit rises when it is met and never falls while its magazine is loaded,
+ * so a bin that goes up and down within what it once reached has no slow path
+ * at all.
+ */
+struct cache {
+    struct bins bins;
+    bool checked;   /* option_checked(): no magazine is ever loaded */
+    unsigned hand;  /* the bin that make_room_slow() looked at last */
+    size_t charged; /* bytes that it may hold */
+    size_t budget;  /* the most of that */
+    _Atomic(struct magazine *) empties; /* by their `next` */
+    unsigned empty_count;
+    unsigned patience;  /* see PURGE_PATIENCE */
+    struct cache *next; /* made before this one */
+    struct stack_node node;
+    /* For statistics; only the owner writes. */
+    _Atomic(uint64_t) misses;
+    _Atomic(uint64_t) overflows;
+    _Atomic(uint64_t) pushes;
+    _Atomic(uint64_t) pops;
+    struct bin_rest rest[CLASS_COUNT];
+};
+
+/* --- Magazines in and out of cursors and lists (thread_cache_room.c) ------ */
+
+/* The slots of a loaded magazine up to its limit; 0 when there is none. */
+static inline size_t cursor_slots(const struct cursor *cursor)
+{
+    return magazine_count_at(cursor->limit);
+}
+
+/* Unloads the magazine of a cursor; NULL: it has none. */
+struct magazine *cache_detach(struct cache *cache, unsigned class,
+                              struct cursor *cursor);
+
+/* Gives a cursor that has none a magazine, to be filled up to `slots`. */
+void cache_attach(struct cache *cache, unsigned class, struct cursor *cursor,
+                  struct magazine *magazine, size_t slots);
+
+/* The further magazines of a class; NULL: there is none. */
+struct magazine *cache_take_full(struct cache *cache, unsigned class);
+void cache_put_full(struct cache *cache, unsigned class,
+                    struct magazine *magazine);
+
+/* An empty magazine; NULL: there is none to be had. */
+struct magazine *cache_take_empty(struct cache *cache);
+void cache_put_empty(struct cache *cache, struct magazine *magazine);
+
+/* Gives up the blocks of a magazine (`away`: they are marked as that); an
+ * empty one instead, or NULL. */
+struct magazine *cache_give(struct cache *cache, unsigned class,
+                            struct magazine *magazine, bool away);
+
+/* --- What a cache may hold (thread_cache_room.c) -------------------------- */
+
+/* `bytes` in blocks, but at least one and no more than a magazine takes. */
+size_t blocks_in(size_t bytes, unsigned class);
+
+/* Whether the cache may hold so many blocks more. */
+bool cache_has_room(struct cache *cache, unsigned class, size_t blocks);
+
+/* Raises the limit of a cursor that has met it, by half of what it was or a
+ * few blocks.  False: it has no magazine, or the magazine or the cache can
+ * take no more. */
+bool cache_raise_limit(struct cache *cache, unsigned class,
+                       struct cursor *cursor);
+
+/* Hands on what a bin holds. */
+void cache_flush_bin(struct cache *cache, unsigned class);
+
+/* Counts an event; by the owner of the cache only, so that it need not be an
+ * atomic addition. */
+static inline void count_up(_Atomic(uint64_t) *counter)
+{
+    atomic_store_explicit(
+        counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+        memory_order_relaxed);
+}
+
+#endif

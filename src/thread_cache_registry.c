@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT */
+/* All thread caches: their making, and sums over them. */
+#include "thread_cache_internal.h"
+
+#include "metadata.h"
+#include "options.h"
+
+static _Atomic(struct cache *) newest;
+static _Atomic(uint32_t) made;
+
+struct cache *cache_make(void)
+{
+    options_fix();
+    uint32_t owner =
+        atomic_fetch_add_explicit(&made, 1, memory_order_relaxed) + 1;
+    struct cache *cache =
+        owner < OWNER_MAX ? metadata_allocate(sizeof(*cache), CACHE_LINE_PAIR)
+                          : NULL;
+    if (cache == NULL) {
+        atomic_fetch_sub_explicit(&made, 1, memory_order_relaxed);
+        return NULL;
+    }
+    cache->checked = option_checked();
+    cache->budget = option_cache_bytes();
+    cache->bins = (struct bins)BINS_EMPTY;
+    cache->bins.tag = owner << ENTRY_OWNER_SHIFT;
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        cache->rest[class].source.owner = owner;
+    cache->next = atomic_load_explicit(&newest, memory_order_relaxed);
+    /* Publishes the cache to cache_next(). */
+    while (!atomic_compare_exchange_weak_explicit(&newest, &cache->next, cache,
+                                                  memory_order_release,
+                                                  memory_order_relaxed))
+        ;
+    return cache;
+}
+
+struct bins *cache_bins(struct cache *cache)
+{
+    return &cache->bins;
+}
+
+struct cache *cache_of(struct bins *bins)
+{
+    return (struct cache *)(void *)((char *)bins -
+                                    offsetof(struct cache, bins));
+}
+
+struct stack_node *cache_node(struct cache *cache)
+{
+    return &cache->node;
+}
+
+struct cache *cache_of_node(struct stack_node *node)
+{
+    return (struct cache *)(void *)((char *)node -
+                                    offsetof(struct cache, node));
+}
+
+struct cache *cache_next(struct cache *cache)
+{
+    /* Pairs with cache_make(). */
+    return cache ? cache->next
+                 : atomic_load_explicit(&newest, memory_order_acquire);
+}
+
+/* Blocks in a bin, as far as another thread can see. */
+static uint64_t count_bin(const struct bin *bin, const struct bin_rest *rest)
+{
+    return magazine_count_at(
+               atomic_load_explicit(&bin->own.top, memory_order_relaxed)) +
+           magazine_count_at(
+               atomic_load_explicit(&bin->foreign.top, memory_order_relaxed)) +
+           atomic_load_explicit(&rest->full_blocks, memory_order_relaxed);
+}
+
+struct cache_totals cache_totals(void)
+{
+    struct cache_totals totals = {0};
+    for (struct cache *cache = cache_next(NULL); cache != NULL;
+         cache = cache_next(cache)) {
+        totals.caches++;
+        totals.misses +=
+            atomic_load_explicit(&cache->misses, memory_order_relaxed);
+        totals.overflows +=
+            atomic_load_explicit(&cache->overflows, memory_order_relaxed);
+        totals.pushes +=
+            atomic_load_explicit(&cache->pushes, memory_order_relaxed);
+        totals.pops += atomic_load_explicit(&cache->pops, memory_order_relaxed);
+        for (unsigned class = 0; class < CLASS_COUNT; class++) {
+            uint64_t blocks =
+                count_bin(&cache->bins.of_class[class], &cache->rest[class]);
+            totals.blocks += blocks;
+            totals.bytes += blocks * size_classes[class].size;
+        }
+    }
+    return totals;
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* What a thread's cache holds, and how much that may be. */
+#include "thread_cache_internal.h"
+
+#include "depot.h"
+
+enum {
+    /* One class of blocks may have this part of a cache in one go. */
+    RAISE_FRACTION = 2,
+    /* Empty magazines kept at hand. */
+    EMPTIES_MAX = 8,
+};
+
+struct magazine magazine_empty __attribute__((aligned(MAGAZINE_BYTES)));
+
+/* --- Magazines in and out of cursors -------------------------------------- */
+
+/*
+ * What a bin or a list shows is at every moment the truth or less than that,
+ * never a block twice: a magazine leaves one place before it enters another,
+ * in this order (release, I2).  So the child of a fork can take over what it
+ * finds.
+ */
+
+struct magazine *cache_detach(struct cache *cache, unsigned class,
+                              struct cursor *cursor)
+{
+    void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
+    struct magazine *magazine = magazine_of(top);
+    cache->charged -= cursor_slots(cursor) * size_classes[class].size;
+    atomic_store_explicit(&cursor->top, &magazine_empty.bottom,
+                          memory_order_release);
+    cursor->limit = &magazine_empty.bottom;
+    if (magazine == &magazine_empty)
+        return NULL;
+    magazine->count = magazine_count_at(top);
+    return magazine;
+}
+
+void cache_attach(struct cache *cache, unsigned class, struct cursor *cursor,
+                  struct magazine *magazine, size_t slots)
+{
+    void **bottom = &magazine->bottom;
+    CHECK(slots >= magazine->count && slots <= MAGAZINE_SLOTS);
+    cache->charged += slots * size_classes[class].size;
+    cursor->limit = bottom + slots;
+    atomic_store_explicit(&cursor->top, bottom + magazine->count,
+                          memory_order_release);
+}
+
+struct magazine *cache_take_full(struct cache *cache, unsigned class)
+{
+    struct bin_rest *rest = &cache->rest[class];
+    struct magazine *magazine =
+        atomic_load_explicit(&rest->full, memory_order_relaxed);
+    if (magazine == NULL)
+        return NULL;
+    atomic_store_explicit(&rest->full, magazine->next, memory_order_release);
+    uint32_t blocks =
+        atomic_load_explicit(&rest->full_blocks, memory_order_relaxed);
+    atomic_store_explicit(&rest->full_blocks,
+                          blocks - (uint32_t)magazine->count,
+                          memory_order_relaxed);
+    cache->charged -= magazine->count * size_classes[class].size;
+    return magazine;
+}
+
+void cache_put_full(struct cache *cache, unsigned class,
+                    struct magazine *magazine)
+{
+    struct bin_rest *rest = &cache->rest[class];
+    magazine->next = atomic_load_explicit(&rest->full, memory_order_relaxed);
+    atomic_store_explicit(&rest->full, magazine, memory_order_release);
+    uint32_t blocks =
+        atomic_load_explicit(&rest->full_blocks, memory_order_relaxed);
+    atomic_store_explicit(&rest->full_blocks,
+                          blocks + (uint32_t)magazine->count,
+                          memory_order_relaxed);
+    cache->charged += magazine->count * size_classes[class].size;
+}
+
+struct magazine *cache_take_empty(struct cache *cache)
+{
+    struct magazine *magazine =
+        atomic_load_explicit(&cache->empties, memory_order_relaxed);
+    if (magazine == NULL)
+        return depot_take_empty();
+    atomic_store_explicit(&cache->empties, magazine->next,
+                          memory_order_release);
+    cache->empty_count--;
+    return magazine;
+}
+
+void cache_put_empty(struct cache *cache, struct magazine *magazine)
+{
+    if (cache->empty_count >= EMPTIES_MAX) {
+        depot_give_empty(magazine);
+        return;
+    }
+    magazine->next =
+        atomic_load_explicit(&cache->empties, memory_order_relaxed);
+    atomic_store_explicit(&cache->empties, magazine, memory_order_release);
+    cache->empty_count++;
+}
+
+/* --- What a cache may hold ------------------------------------------------ */
+
+size_t blocks_in(size_t bytes, unsigned class)
+{
+    size_t blocks = bytes / size_classes[class].size;
+    if (blocks > MAGAZINE_SLOTS)
+        return MAGAZINE_SLOTS;
+    return blocks != 0 ? blocks : 1;
+}
+
+struct magazine *cache_give(struct cache *cache, unsigned class,
+                            struct magazine *magazine, bool away)
+{
+    bool given =
+        away ? depot_give_away(class, magazine) : depot_give(class, magazine);
+    if (!given)
+        return magazine;
+    count_up(&cache->pushes);
+    return cache_take_empty(cache);
+}
+
+/* Empties a magazine: to the depot when it is worth that, else to the slabs,
+ * so that no two threads come to share lines through a handful of blocks. */
+static void hand_on(struct cache *cache, unsigned class,
+                    struct magazine *magazine, bool away)
+{
+    if (magazine == NULL)
+        return;
+    if (magazine->count * 2 > blocks_in(FILL_BYTES, class)) {
+        magazine = cache_give(cache, class, magazine, away);
+    } else {
+        if (away)
+            slab_mark_out(magazine);
+        slab_return(class, magazine->slots, magazine->count);
+        magazine->count = 0;
+    }
+    if (magazine != NULL)
+        cache_put_empty(cache, magazine);
+}
+
+void cache_flush_bin(struct cache *cache, unsigned class)
+{
+    struct bin *bin = &cache->bins.of_class[class];
+    struct magazine *magazine;
+    while ((magazine = cache_take_full(cache, class)) != NULL)
+        hand_on(cache, class, magazine, false);
+    hand_on(cache, class, cache_detach(cache, class, &bin->own), false);
+    hand_on(cache, class, cache_detach(cache, class, &bin->foreign), true);
+    cache->rest[class].fill = 0;
+    cache->rest[class].source.growth = 0;
+}
+
+/* Whether the own magazine of a bin is as it was at the last call. */
+static bool is_idle(struct cache *cache, unsigned class)
+{
+    void **top = atomic_load_explicit(&cache->bins.of_class[class].own.top,
+                                      memory_order_relaxed);
+    bool idle = top == cache->rest[class].seen_top;
+    cache->rest[class].seen_top = top;
+    return idle;
+}
+
+/* Makes room from a bin that has been idle since the last look at it. */
+static SLOW_PATH void make_room_slow(struct cache *cache, unsigned class)
+{
+    cache->hand = (cache->hand + 1) % CLASS_COUNT;
+    if (cache->hand != class && is_idle(cache, cache->hand))
+        cache_flush_bin(cache, cache->hand);
+}
+
+bool cache_has_room(struct cache *cache, unsigned class, size_t blocks)
+{
+    size_t bytes = blocks * size_classes[class].size;
+    if (bytes > cache->budget / RAISE_FRACTION)
+        return false;
+    if (likely(cache->charged + bytes <= cache->budget))
+        return true;
+    make_room_slow(cache, class);
+    return cache->charged + bytes <= cache->budget;
+}
+
+bool cache_raise_limit(struct cache *cache, unsigned class,
+                       struct cursor *cursor)
+{
+    size_t slots = cursor_slots(cursor);
+    size_t most = cursor == &cache->bins.of_class[class].own
+                      ? (size_t)MAGAZINE_SLOTS
+                      : blocks_in(FILL_BYTES, class);
+    if (slots == 0 || slots >= most)
+        return false;
+    size_t more = blocks_in(RAISE_BYTES, class);
+    if (more < slots / 2)
+        more = slots / 2;
+    if (more > most - slots)
+        more = most - slots;
+    if (!cache_has_room(cache, class, more))
+        return false;
+    cache->charged += more * size_classes[class].size;
+    cursor->limit += more;
+    return true;
+}
+
+void cache_settle(struct cache *cache)
+{
+    cache->charged = 0;
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        atomic_store_explicit(&cache->rest[class].full_blocks, 0,
+                              memory_order_relaxed);
+}

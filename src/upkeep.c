@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* The verbs by which a title has memory given back, reserved or limited. */
+#include <errno.h>
+#include <stdatomic.h>
+
+#include "chunk.h"
+#include "compiler.h"
+#include "depot.h"
+#include "large.h"
+#include "metadata.h"
+#include "options.h"
+#include "os.h"
+#include "partyalloc.h"
+#include "slab.h"
+#include "thread.h"
+
+/*
+ * Free memory decays: at the end of each period the memory that may stay
+ * dirty falls to half of what is.  So what is used again soon stays, and after
+ * a second without use next to nothing does.
+ */
+static const uint64_t decay_period_ns = 50 * 1000 * 1000;
+enum { DECAY_SHIFT = 1, DIRTY_MIN = 256 << 10 };
+
+/* Threads that maintain at once share the work; each word stands alone, so
+ * relaxed. */
+static _Atomic(uint64_t) period_end;
+static _Atomic(size_t) dirty_target = SIZE_MAX;
+
+/* True once in each period, for one thread. */
+static bool begins_period(uint64_t now)
+{
+    uint64_t end = atomic_load_explicit(&period_end, memory_order_relaxed);
+    return now >= end && atomic_compare_exchange_strong_explicit(
+                             &period_end, &end, now + decay_period_ns,
+                             memory_order_relaxed, memory_order_relaxed);
+}
+
+static void lower_target(void)
+{
+    size_t target = slab_dirty_bytes() >> DECAY_SHIFT;
+    atomic_store_explicit(&dirty_target,
+                          target < DIRTY_MIN ? DIRTY_MIN : target,
+                          memory_order_relaxed);
+}
+
+/* The next piece of upkeep; 0: nothing is due. */
+static size_t step(size_t target)
+{
+    size_t bytes = large_drop_step();
+    bool more = bytes == 0;
+    while (more && bytes == 0 && slab_dirty_bytes() > target)
+        bytes = slab_purge_step(&more);
+    return bytes;
+}
+
+EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
+{
+    uint64_t start = os_now();
+    if (begins_period(start)) {
+        depot_drain_idle();
+        lower_target();
+    }
+    size_t target = atomic_load_explicit(&dirty_target, memory_order_relaxed);
+    size_t bytes = 0;
+    size_t last = 1;
+    while (last != 0 && os_now() - start < budget_ns) {
+        last = step(target);
+        bytes += last;
+    }
+    return bytes;
+}
+
+EXPORTED size_t partyalloc_trim(void)
+{
+    thread_flush();
+    depot_drain_all();
+    return slab_trim() + large_drop_all();
+}
+
+enum {
+    /* Metadata for reserved memory: the states of the smallest blocks, and
+     * the descriptors and magazines of some threads. */
+    METADATA_SHIFT = 4,
+    METADATA_CONSTANT = 1 << 20,
+    MAGAZINE_RESERVE_BYTES = 512 << 10,
+};
+
+EXPORTED int partyalloc_reserve(size_t bytes)
+{
+    if (bytes > PTRDIFF_MAX)
+        return ENOMEM;
+    options_be_quiet();
+    size_t metadata =
+        (bytes >> METADATA_SHIFT) + METADATA_CONSTANT + MAGAZINE_RESERVE_BYTES;
+    if (!metadata_reserve(metadata) || !chunk_reserve(bytes))
+        return ENOMEM;
+    depot_reserve(MAGAZINE_RESERVE_BYTES);
+    slab_reserve();
+    os_now(); /* the page of the clock is one too */
+    return 0;
+}
+
+EXPORTED int partyalloc_set_limit(size_t bytes)
+{
+    os_set_limit(bytes);
+    if (bytes != 0 && os_mapped_bytes() > bytes)
+        large_drop_all();
+    return 0;
+}
