@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+# The code of the two fast paths, so that it cannot rot: how many instructions
+# a cache hit takes, and what is not among them.  For gcc's usual optimisation
+# on x86-64: for others the figures would be others.
+. "${srcdir:-.}/tests/tap.sh"
+
+library=.libs/libpartyalloc.so
+test -r "$library" || skip_all "there is no shared library"
+test "$(uname -m)" = x86_64 || skip_all "not on x86-64"
+case $BUILD_COMPILER in
+*clang* | *-O[013s]*) skip_all "not built by gcc -O2" ;;
+*-O2*) ;;
+*) skip_all "not built by gcc -O2" ;;
+esac
+test -z "$BUILD_EXTRAS" || skip_all "built with checks of its own"
+
+# The instructions of a function, without addresses and without padding.
+code_of() {
+    objdump -d --no-show-raw-insn "$library" |
+        awk -v start="<$1>:" '
+            $2 == start { inside = 1; next }
+            inside && NF == 0 { exit }
+            inside && $2 !~ /^(nop|data16|cs|xchg)/ { $1 = ""; print }'
+}
+
+# From the entry to the first return, falling through every branch: what runs
+# when everything is as it should be.
+hit_of() {
+    code_of "$1" | awk '{ print } /^ *ret/ { exit }'
+}
+
+# Checks that a pattern is in at most so many lines of a text.
+at_most() {
+    found=$(printf '%s\n' "$3" | grep -cE "$2")
+    test "$found" -le "$1" || {
+        echo "$found lines with $2, at most $1 expected:"
+        printf '%s\n' "$3"
+        false
+    }
+}
+
+branches='^ *j[a-ln-z]'          # conditional ones
+locks='lock|xchg|mfence|lfence|sfence'
+
+# What loads or stores; lea only calculates.
+memory_of() {
+    printf '%s\n' "$1" | grep '(%' | grep -v ' lea '
+}
+
+allocate=$(hit_of partyalloc_allocate)
+free=$(hit_of partyalloc_free)
+
+reaches_return() {
+    printf '%s\n' "$allocate" | grep -q ret &&
+        printf '%s\n' "$free" | grep -q ret
+}
+
+plan 9
+check "both_paths_fall_through_to_a_return" reaches_return
+check "an_allocation_is_19_instructions" at_most 19 . "$allocate"
+check "an_allocation_has_3_branches" at_most 3 "$branches" "$allocate"
+check "an_allocation_touches_memory_6_times" \
+    at_most 6 . "$(memory_of "$allocate")"
+check "a_free_is_31_instructions" at_most 31 . "$free"
+check "a_free_has_5_branches" at_most 5 "$branches" "$free"
+check "a_free_touches_memory_10_times" at_most 10 . "$(memory_of "$free")"
+check "no_fast_path_calls" at_most 0 '^ *call' \
+    "$(code_of partyalloc_allocate; code_of partyalloc_free)"
+check "no_fast_path_synchronises" at_most 0 "$locks" \
+    "$(code_of partyalloc_allocate; code_of partyalloc_free)"
+finish

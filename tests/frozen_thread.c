@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A thread that stands still in the middle of any operation holds nobody up,
+ * and does no harm to the child of a fork at that moment.
+ *
+ * A signal whose handler waits freezes it, wherever it is.
+ */
+#include "support.h"
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <unistd.h>
+
+enum {
+    WORKERS = 3, /* one of them at a time is frozen */
+    FREEZES = UNDER_SANITIZER ? 30 : 400,
+    FORKS = UNDER_SANITIZER ? 10 : 150,
+    /* Turns that the others together must take in that time. */
+    TURNS_MIN = 20,
+    PATIENCE_MS = 5000,
+};
+
+struct worker {
+    pthread_t thread;
+    struct random random;
+    _Atomic(uint64_t) turns;
+};
+
+static struct worker workers[WORKERS];
+static atomic_bool stop_workers;
+static sem_t frozen, thaw;
+static void *_Atomic hands[256];
+
+static void freeze(int number)
+{
+    (void)number;
+    sem_post(&frozen);
+    while (sem_wait(&thaw) != 0)
+        ;
+}
+
+/* Everything that others might have to wait for, if anyone had. */
+static void take_turn(struct random *random)
+{
+    void *blocks[40];
+    size_t size = random_size(random, 1, 30000);
+
+    for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++) {
+        blocks[i] = partyalloc_allocate(size, ANY_TYPE);
+        require(blocks[i] != NULL);
+        blocks[i] = atomic_exchange(
+            &hands[random_below(random, ARRAY_LENGTH(hands))], blocks[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    switch (random_below(random, 20)) {
+    case 0:
+        partyalloc_thread_flush();
+        break;
+    case 1:
+        partyalloc_maintain(100000);
+        break;
+    case 2:
+        partyalloc_free(partyalloc_allocate(MIB, ANY_TYPE), ANY_TYPE);
+        break;
+    case 3:
+        stats_now();
+        break;
+    case 4:
+        if (random_below(random, 10) == 0)
+            partyalloc_trim();
+        break;
+    default:
+        break;
+    }
+}
+
+static void *work(void *argument)
+{
+    struct worker *worker = argument;
+
+    while (!atomic_load(&stop_workers)) {
+        take_turn(&worker->random);
+        atomic_fetch_add(&worker->turns, 1);
+    }
+    return NULL;
+}
+
+static void start_workers(void)
+{
+    const struct sigaction action = {.sa_handler = freeze,
+                                     .sa_flags = SA_RESTART};
+
+    require(sigaction(SIGUSR1, &action, NULL) == 0);
+    require(sem_init(&frozen, 0, 0) == 0 && sem_init(&thaw, 0, 0) == 0);
+    atomic_store(&stop_workers, false);
+    for (size_t i = 0; i < WORKERS; i++) {
+        workers[i].random.state = i;
+        require(pthread_create(&workers[i].thread, NULL, work, &workers[i])
+                == 0);
+    }
+}
+
+static void end_workers(void)
+{
+    atomic_store(&stop_workers, true);
+    for (size_t i = 0; i < WORKERS; i++)
+        require(pthread_join(workers[i].thread, NULL) == 0);
+    for (size_t i = 0; i < ARRAY_LENGTH(hands); i++)
+        partyalloc_free(atomic_exchange(&hands[i], NULL), ANY_TYPE);
+    assert_int_equal(stats_now().small_live_blocks, 0);
+    assert_int_equal(stats_now().large_live_blocks, 0);
+}
+
+static void freeze_worker(size_t number)
+{
+    require(pthread_kill(workers[number].thread, SIGUSR1) == 0);
+    while (sem_wait(&frozen) != 0)
+        ;
+}
+
+static void thaw_worker(void)
+{
+    require(sem_post(&thaw) == 0);
+}
+
+static uint64_t turns_of_others(size_t number)
+{
+    uint64_t turns = 0;
+
+    for (size_t i = 0; i < WORKERS; i++)
+        if (i != number)
+            turns += atomic_load(&workers[i].turns);
+    return turns;
+}
+
+/* Whether each of the others goes on, and this thread too. */
+static bool others_go_on(size_t number)
+{
+    struct random random = {number};
+    uint64_t before = turns_of_others(number);
+
+    for (int ms = 0; ms < PATIENCE_MS; ms++) {
+        take_turn(&random);
+        if (turns_of_others(number) - before >= TURNS_MIN)
+            return true;
+        usleep(200);
+    }
+    return false;
+}
+
+static void the_others_go_on_while_a_thread_stands_still(void **state)
+{
+    struct random random = {1};
+
+    (void)state;
+    start_workers();
+    for (size_t i = 0; i < FREEZES; i++) {
+        size_t number = i % WORKERS;
+        freeze_worker(number);
+        require(others_go_on(number));
+        thaw_worker();
+        /* Another moment of its work each time. */
+        usleep((useconds_t)random_below(&random, 300));
+    }
+    end_workers();
+}
+
+static void live_in_the_child(void *unused)
+{
+    struct random random = {2};
+
+    (void)unused;
+    for (int i = 0; i < 50; i++)
+        take_turn(&random);
+    partyalloc_thread_flush();
+    partyalloc_trim();
+    for (int i = 0; i < 50; i++)
+        take_turn(&random);
+}
+
+static void a_child_lives_though_a_thread_stood_still(void **state)
+{
+    struct random random = {3};
+
+    (void)state;
+    start_workers();
+    for (size_t i = 0; i < FORKS; i++) {
+        size_t number = i % WORKERS;
+        freeze_worker(number);
+        assert_child_succeeds(live_in_the_child, NULL);
+        thaw_worker();
+        usleep((useconds_t)random_below(&random, 300));
+    }
+    end_workers();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_others_go_on_while_a_thread_stands_still),
+        cmocka_unit_test(a_child_lives_though_a_thread_stood_still),
+    };
+
+    return run_all(tests);
+}

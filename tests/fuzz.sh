@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+# "make fuzz": lets libFuzzer make up sequences of calls, for FUZZ_SECONDS (30).
+# Its arguments are the flags of the build.  What it finds interesting stays in
+# the folder fuzz-corpus of the build, and is where the next run goes on.
+srcdir=${srcdir:-.}
+seconds=${FUZZ_SECONDS:-30}
+clang=${CLANG:-clang}
+program=./tests/fuzzer
+
+if ! echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
+    $clang -x c -fsanitize=fuzzer,address - -o "$program.probe" 2>/dev/null
+then
+    echo "skipped: $clang has no libFuzzer (Debian: clang, libclang-rt-14-dev)"
+    exit 0
+fi
+rm -f "$program.probe"
+
+set -e
+$clang "$@" -g -O1 -fsanitize=fuzzer,address,undefined \
+    -fno-sanitize-recover=all -I"$srcdir/include" -I"$srcdir/src" \
+    "$srcdir"/src/*.c "$srcdir/tests/operations.c" "$srcdir/tests/fuzzer.c" \
+    -pthread -o "$program"
+mkdir -p fuzz-corpus
+"$program" -max_total_time="$seconds" -max_len=4096 -print_final_stats=1 \
+    -artifact_prefix=fuzz- fuzz-corpus -verbosity=1

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* "make fuzz": where libFuzzer enters. */
+#include "operations.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length)
+{
+    play_operations(bytes, length);
+    return 0;
+}

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+# The layers: which part of the library may know which other one.
+. "${srcdir:-.}/tests/tap.sh"
+
+# A part is the files x.h and x.c; the files of the slab layer and of the
+# system layer are one part each.  Everyone may include compiler and fatal.
+# What a line names stands further up: no include leads up.
+layers='
+fatal:
+compiler:
+os:
+options:        partyalloc
+stack:
+magazine:       stack
+page_map:       os
+size_class:     page_map
+metadata:       os
+chunk:          os page_map options
+slab_index:     metadata os size_class
+slab:           chunk magazine metadata os page_map size_class slab_index
+depot:          magazine metadata os page_map size_class slab
+large:          metadata options os page_map stack
+thread_cache:   depot magazine metadata options page_map size_class slab
+thread:         options partyalloc stack thread_cache
+callbacks:      large options page_map partyalloc size_class slab thread thread_cache
+upkeep:         chunk depot large metadata options os partyalloc slab thread
+service:        partyalloc
+stats:          depot large metadata os page_map partyalloc slab thread_cache
+'
+
+part_of() {
+    case $1 in
+    slab_internal.h | slab_state.h | slab_purge.c | slab_return.c) echo slab ;;
+    thread_cache_*) echo thread_cache ;;
+    os_linux.c) echo os ;;
+    *) echo "${1%.[ch]}" ;;
+    esac
+}
+
+included() {
+    sed -n 's/^ *# *include "\([a-z_.]*\)".*/\1/p' "$1"
+}
+
+allowed() {
+    printf '%s\n' "$layers" | sed -n "s/^$1: *//p"
+}
+
+forbidden() {
+    for file in "$srcdir"/src/*.[ch]; do
+        part=$(part_of "$(basename "$file")")
+        for header in $(included "$file"); do
+            other=$(part_of "$header")
+            case " $part compiler fatal $(allowed "$part") " in
+            *" $other "*) ;;
+            *) echo "$(basename "$file") includes $header" ;;
+            esac
+        done
+    done
+}
+
+unknown_parts() {
+    for file in "$srcdir"/src/*.[ch]; do
+        part=$(part_of "$(basename "$file")")
+        printf '%s\n' "$layers" | grep -q "^$part:" || echo "$file"
+    done
+}
+
+# In the table itself: a part that names one that stands below it.
+upward() {
+    known=' partyalloc '
+    printf '%s\n' "$layers" | sed 's/://' | while read -r part others; do
+        for other in $others; do
+            case $known in
+            *" $other "*) ;;
+            *) echo "$part names $other" ;;
+            esac
+        done
+        known="$known$part "
+    done
+}
+
+ck_includers() {
+    (cd "$srcdir/src" && grep -l '^ *# *include <ck_' ./*.[ch])
+}
+
+plan 4
+check "every_part_has_its_place_in_the_table" nothing_in "$(unknown_parts)"
+check "the_table_leads_downwards_only" nothing_in "$(upward)"
+check "no_part_includes_what_its_layer_may_not_know" nothing_in "$(forbidden)"
+check "only_the_stack_includes_concurrency_kit" \
+    same_text "./stack.h" "$(ck_includers)"
+finish

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+#
+# "make check".  Every test is a program or a script of its own that prints
+# TAP; what it is about stands at its top.  A source here that no makefile
+# names fails the test tests/every_file_is_listed.sh.
+
+# --- What the tests share ----------------------------------------------------
+
+check_LTLIBRARIES += %D%/libsupport.la
+%C%_libsupport_la_SOURCES = %D%/support.c %D%/support.h %D%/blocks.c \
+	%D%/figures.c
+%C%_libsupport_la_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+
+test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
+# Through the public header, against the product.
+test_ldadd = %D%/libsupport.la libpartyalloc.la $(CMOCKA_LIBS) $(PTHREAD_LIBS)
+# Through the inner headers, against the parts.
+white_box_cflags = $(test_cflags) -I$(top_srcdir)/src \
+	$(PARTYALLOC_STACK_CFLAGS)
+white_box_ldadd = %D%/libsupport.la src/libpartyalloc-core.la $(CMOCKA_LIBS) \
+	$(PARTYALLOC_CORE_LIBADD)
+# With the product found while the program runs.
+loading_cflags = $(test_cflags) \
+	-DLIBRARY_PATH='"$(abs_top_builddir)/.libs/libpartyalloc.so"' \
+	-DLATE_MODULE_PATH='"$(abs_builddir)/%D%/.libs/late_module.so"'
+loading_ldadd = %D%/libsupport.la $(CMOCKA_LIBS) $(PTHREAD_LIBS) $(DL_LIBS)
+
+# --- Tests of the public interface -------------------------------------------
+
+if HAVE_CMOCKA
+
+public_tests = \
+	%D%/absurd_sizes \
+	%D%/contract_aligned \
+	%D%/contract_reallocate \
+	%D%/contract_sizes \
+	%D%/contract_waste \
+	%D%/contract_zeroed \
+	%D%/cross_thread \
+	%D%/first_call \
+	%D%/forked_child \
+	%D%/frozen_thread \
+	%D%/late_free \
+	%D%/memory_levels_off \
+	%D%/memory_limit \
+	%D%/memory_returns \
+	%D%/misuse_double_free \
+	%D%/misuse_pointers \
+	%D%/no_malloc \
+	%D%/options \
+	%D%/random_load \
+	%D%/reserved_memory \
+	%D%/service_thread \
+	%D%/short_threads \
+	%D%/signals \
+	%D%/small_machine \
+	%D%/statistics \
+	%D%/thread_exit \
+	%D%/write_after_free
+check_PROGRAMS += $(public_tests)
+TESTS += $(public_tests)
+
+%C%_absurd_sizes_CFLAGS = $(test_cflags)
+%C%_absurd_sizes_LDADD = $(test_ldadd)
+%C%_contract_aligned_CFLAGS = $(test_cflags)
+%C%_contract_aligned_LDADD = $(test_ldadd)
+%C%_contract_reallocate_CFLAGS = $(test_cflags)
+%C%_contract_reallocate_LDADD = $(test_ldadd)
+%C%_contract_sizes_CFLAGS = $(test_cflags)
+%C%_contract_sizes_LDADD = $(test_ldadd)
+%C%_contract_waste_CFLAGS = $(test_cflags)
+%C%_contract_waste_LDADD = $(test_ldadd)
+%C%_contract_zeroed_CFLAGS = $(test_cflags)
+%C%_contract_zeroed_LDADD = $(test_ldadd)
+%C%_cross_thread_CFLAGS = $(test_cflags)
+%C%_cross_thread_LDADD = $(test_ldadd)
+%C%_first_call_CFLAGS = $(test_cflags)
+%C%_first_call_LDADD = $(test_ldadd)
+%C%_forked_child_CFLAGS = $(test_cflags)
+%C%_forked_child_LDADD = $(test_ldadd)
+%C%_frozen_thread_CFLAGS = $(test_cflags)
+%C%_frozen_thread_LDADD = $(test_ldadd)
+%C%_late_free_CFLAGS = $(test_cflags)
+%C%_late_free_LDADD = $(test_ldadd)
+%C%_memory_levels_off_CFLAGS = $(test_cflags)
+%C%_memory_levels_off_LDADD = $(test_ldadd)
+%C%_memory_limit_CFLAGS = $(test_cflags)
+%C%_memory_limit_LDADD = $(test_ldadd)
+%C%_memory_returns_CFLAGS = $(test_cflags)
+%C%_memory_returns_LDADD = $(test_ldadd)
+%C%_misuse_double_free_CFLAGS = $(test_cflags)
+%C%_misuse_double_free_LDADD = $(test_ldadd)
+%C%_misuse_pointers_CFLAGS = $(test_cflags)
+%C%_misuse_pointers_LDADD = $(test_ldadd)
+%C%_no_malloc_CFLAGS = $(test_cflags)
+%C%_no_malloc_LDADD = $(test_ldadd)
+%C%_options_CFLAGS = $(test_cflags)
+%C%_options_LDADD = $(test_ldadd)
+%C%_random_load_CFLAGS = $(test_cflags)
+%C%_random_load_LDADD = $(test_ldadd)
+%C%_reserved_memory_CFLAGS = $(test_cflags)
+%C%_reserved_memory_LDADD = $(test_ldadd)
+%C%_service_thread_CFLAGS = $(test_cflags)
+%C%_service_thread_LDADD = $(test_ldadd)
+%C%_short_threads_CFLAGS = $(test_cflags)
+%C%_short_threads_LDADD = $(test_ldadd)
+%C%_signals_CFLAGS = $(test_cflags)
+%C%_signals_LDADD = $(test_ldadd)
+%C%_small_machine_CFLAGS = $(test_cflags)
+%C%_small_machine_LDADD = $(test_ldadd)
+%C%_statistics_CFLAGS = $(test_cflags)
+%C%_statistics_LDADD = $(test_ldadd)
+%C%_thread_exit_CFLAGS = $(test_cflags)
+%C%_thread_exit_LDADD = $(test_ldadd)
+%C%_write_after_free_CFLAGS = $(test_cflags)
+%C%_write_after_free_LDADD = $(test_ldadd)
+
+# --- Tests of the parts ------------------------------------------------------
+
+white_box_tests = \
+	%D%/misuse_anywhere \
+	%D%/system_call_faults \
+	%D%/unit_chunk \
+	%D%/unit_depot \
+	%D%/unit_large \
+	%D%/unit_metadata \
+	%D%/unit_os \
+	%D%/unit_page_map \
+	%D%/unit_size_class \
+	%D%/unit_slab \
+	%D%/unit_slab_index \
+	%D%/unit_stack \
+	%D%/unit_thread_cache
+check_PROGRAMS += $(white_box_tests)
+TESTS += $(white_box_tests)
+
+%C%_misuse_anywhere_CFLAGS = $(white_box_cflags)
+%C%_misuse_anywhere_LDADD = $(white_box_ldadd)
+%C%_system_call_faults_CFLAGS = $(white_box_cflags)
+%C%_system_call_faults_LDADD = $(white_box_ldadd)
+%C%_unit_chunk_CFLAGS = $(white_box_cflags)
+%C%_unit_chunk_LDADD = $(white_box_ldadd)
+%C%_unit_depot_CFLAGS = $(white_box_cflags)
+%C%_unit_depot_LDADD = $(white_box_ldadd)
+%C%_unit_large_CFLAGS = $(white_box_cflags)
+%C%_unit_large_LDADD = $(white_box_ldadd)
+%C%_unit_metadata_CFLAGS = $(white_box_cflags)
+%C%_unit_metadata_LDADD = $(white_box_ldadd)
+%C%_unit_os_CFLAGS = $(white_box_cflags)
+%C%_unit_os_LDADD = $(white_box_ldadd)
+%C%_unit_page_map_CFLAGS = $(white_box_cflags)
+%C%_unit_page_map_LDADD = $(white_box_ldadd)
+%C%_unit_size_class_CFLAGS = $(white_box_cflags)
+%C%_unit_size_class_LDADD = $(white_box_ldadd)
+%C%_unit_slab_CFLAGS = $(white_box_cflags)
+%C%_unit_slab_LDADD = $(white_box_ldadd)
+%C%_unit_slab_index_CFLAGS = $(white_box_cflags)
+%C%_unit_slab_index_LDADD = $(white_box_ldadd)
+%C%_unit_stack_CFLAGS = $(white_box_cflags)
+%C%_unit_stack_LDADD = $(white_box_ldadd)
+%C%_unit_thread_cache_CFLAGS = $(white_box_cflags)
+%C%_unit_thread_cache_LDADD = $(white_box_ldadd)
+
+# --- Tests that load the library while they run ------------------------------
+
+loading_tests = %D%/library_loading %D%/thread_keys
+check_PROGRAMS += $(loading_tests)
+TESTS += $(loading_tests)
+
+%C%_library_loading_SOURCES = %D%/library_loading.c %D%/loaded_library.c \
+	%D%/loaded_library.h
+%C%_library_loading_CFLAGS = $(loading_cflags)
+%C%_library_loading_LDADD = $(loading_ldadd)
+EXTRA_%C%_library_loading_DEPENDENCIES = libpartyalloc.la %D%/late_module.la
+%C%_thread_keys_SOURCES = %D%/thread_keys.c %D%/loaded_library.c \
+	%D%/loaded_library.h
+%C%_thread_keys_CFLAGS = $(loading_cflags)
+# Its own versions of two functions are to be found by the library.
+%C%_thread_keys_LDFLAGS = $(AM_LDFLAGS) -export-dynamic
+%C%_thread_keys_LDADD = $(loading_ldadd)
+EXTRA_%C%_thread_keys_DEPENDENCIES = libpartyalloc.la
+
+# -rpath makes libtool build a shared object of what is not installed.
+check_LTLIBRARIES += %D%/late_module.la
+%C%_late_module_la_SOURCES = %D%/late_module.c
+%C%_late_module_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version \
+	-rpath /nowhere
+
+# Operations are played by this test and by "make fuzz".
+check_PROGRAMS += %D%/operation_sequences
+TESTS += %D%/operation_sequences
+%C%_operation_sequences_SOURCES = %D%/operation_sequences.c \
+	%D%/operations.c %D%/operations.h
+%C%_operation_sequences_CFLAGS = $(test_cflags)
+%C%_operation_sequences_LDADD = $(test_ldadd)
+
+endif HAVE_CMOCKA
+
+if HAVE_CXX
+check_PROGRAMS += %D%/late_free_cpp
+TESTS += %D%/late_free_cpp
+%C%_late_free_cpp_SOURCES = %D%/late_free_cpp.cpp
+%C%_late_free_cpp_LDADD = libpartyalloc.la $(PTHREAD_LIBS)
+endif HAVE_CXX
+
+# --- Tests of the sources and of what was built ------------------------------
+
+shell_tests = \
+	%D%/every_file_is_listed.sh \
+	%D%/exported_names.sh \
+	%D%/fast_path.sh \
+	%D%/function_length.sh \
+	%D%/include_directions.sh \
+	%D%/shared_object.sh
+TESTS += $(shell_tests)
+
+# What fast_path.sh wants to know of the build.
+build_extras = $(PARTYALLOC_SANITIZER_FLAGS)$(PARTYALLOC_COVERAGE_CFLAGS)$(build_checks)
+if CHECKS
+build_checks = checks
+endif
+AM_TESTS_ENVIRONMENT = \
+	BUILD_COMPILER='$(CC) $(CFLAGS)'; export BUILD_COMPILER; \
+	BUILD_EXTRAS='$(build_extras)'; export BUILD_EXTRAS;
+EXTRA_DIST += $(shell_tests) %D%/tap.sh
+
+# --- Longer runs, by targets of their own ------------------------------------
+
+PHONY_TARGETS += model stress fuzz mutants
+
+# The lock-free parts as models that Spin looks through.
+model:
+	srcdir=$(srcdir) CC='$(CC)' $(SHELL) $(srcdir)/%D%/model/run.sh
+
+# Random loads with new random numbers, for STRESS_SECONDS.
+stress: %D%/random_load
+	LOAD_SECONDS=$${STRESS_SECONDS:-30} ./%D%/random_load
+
+# Sequences of calls that libFuzzer makes up, for FUZZ_SECONDS.
+fuzz:
+	srcdir=$(srcdir) $(SHELL) $(srcdir)/%D%/fuzz.sh $(fuzz_flags)
+# clang's sanitizer objects to how ck counts generations: a pointer, from NULL.
+fuzz_flags = $(DEFS) -UPARTYALLOC_STACK_C11 -DPARTYALLOC_STACK_C11=1 \
+	-UPARTYALLOC_CHECKS -DPARTYALLOC_CHECKS=1 $(PARTYALLOC_STD_CFLAGS)
+
+# Small faults in a copy of the sources, which the tests must find.
+mutants:
+	srcdir=$(srcdir) CC='$(CC)' CFLAGS='$(CFLAGS)' \
+		$(SHELL) $(srcdir)/%D%/mutants/run.sh
+clean-local: clean-mutants
+clean-mutants:
+	rm -rf mutants
+PHONY_TARGETS += clean-mutants
+
+EXTRA_DIST += %D%/mutants/list.sh %D%/mutants/run.sh
+EXTRA_DIST += %D%/model/depot.pml %D%/model/slab.pml %D%/model/run.sh %D%/fuzz.sh %D%/fuzzer.c

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * partyalloc_set_limit(): beyond the cap allocations fail with NULL, after
+ * what could be given back was tried; what is freed can be had again.
+ */
+#include "support.h"
+
+#include <errno.h>
+
+enum { BLOCKS_MAX = 100000 };
+
+struct hoard {
+    struct filled blocks[BLOCKS_MAX];
+    size_t count;
+};
+
+static struct hoard hoard;
+
+/* Sets a cap of so many bytes above what is mapped now. */
+static size_t limit_growth_to(size_t bytes)
+{
+    size_t limit = stats_now().mapped_bytes + bytes;
+
+    require(partyalloc_set_limit(limit) == 0);
+    return limit;
+}
+
+static void allocate_until_null(size_t size)
+{
+    while (hoard.count < BLOCKS_MAX) {
+        errno = 0;
+        void *block = partyalloc_allocate(size, ANY_TYPE);
+        if (block == NULL) {
+            require(errno == ENOMEM);
+            return;
+        }
+        fill(block, size < KIB ? size : KIB, hoard.count);
+        hoard.blocks[hoard.count] = (struct filled){
+            block, size < KIB ? size : KIB, hoard.count};
+        hoard.count++;
+    }
+    require(false); /* the cap was never reached */
+}
+
+static void free_hoard(size_t step)
+{
+    for (size_t i = 0; i < hoard.count; i += step)
+        filled_free(&hoard.blocks[i]);
+    if (step == 1)
+        hoard.count = 0;
+}
+
+static void check_limit_with(size_t size)
+{
+    size_t limit = limit_growth_to(24 * MIB);
+
+    allocate_until_null(size);
+    size_t first = hoard.count;
+    /* Most of the room was really used. */
+    assert_true(first * partyalloc_good_size(size) > 16 * MIB);
+    assert_true(stats_now().mapped_bytes <= limit);
+    free_hoard(2);
+    allocate_until_null(size);
+    /* The same blocks as were freed can be had again. */
+    assert_true(hoard.count - first >= first / 2 - 1 - first / 50);
+    assert_true(stats_now().mapped_bytes <= limit);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+    struct filled more = filled_allocate(32 * MIB, 1);
+    filled_free(&more);
+    free_hoard(1);
+    partyalloc_trim();
+}
+
+static void small_blocks_end_at_the_cap_and_can_be_had_again(void **state)
+{
+    (void)state;
+    check_limit_with(500);
+    check_limit_with(5000);
+    check_limit_with(100000);
+}
+
+static void large_blocks_end_at_the_cap_and_can_be_had_again(void **state)
+{
+    (void)state;
+    check_limit_with(SMALL_SIZE_MAX + 1);
+    check_limit_with(MIB);
+    check_limit_with(5 * MIB);
+}
+
+static void kept_mappings_make_room_for_other_blocks(void **state)
+{
+    struct filled large[6], one;
+
+    (void)state;
+    partyalloc_trim();
+    limit_growth_to(26 * MIB);
+    for (size_t i = 0; i < ARRAY_LENGTH(large); i++)
+        large[i] = filled_allocate(4 * MIB, i);
+    for (size_t i = 0; i < ARRAY_LENGTH(large); i++)
+        filled_free(&large[i]);
+    /* None of those six is long enough. */
+    one = filled_allocate(20 * MIB, 1);
+    filled_free(&one);
+    for (size_t i = 0; i < ARRAY_LENGTH(large); i++)
+        large[i] = filled_allocate(4 * MIB, i);
+    for (size_t i = 0; i < ARRAY_LENGTH(large); i++)
+        filled_free(&large[i]);
+    /* And small blocks find room where they were. */
+    allocate_until_null(1000);
+    assert_true(hoard.count > 20 * 1000);
+    free_hoard(1);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+}
+
+static void a_reallocation_beyond_the_cap_leaves_the_block(void **state)
+{
+    const size_t sizes[] = {100, 10000, SMALL_SIZE_MAX, 3 * MIB};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+        struct filled filled = filled_allocate(sizes[i], i);
+        limit_growth_to(4 * MIB);
+        errno = 0;
+        assert_null(partyalloc_reallocate(filled.block, 64 * MIB, ANY_TYPE));
+        assert_int_equal(errno, ENOMEM);
+        assert_null(partyalloc_reallocate_aligned(filled.block, 64 * MIB,
+                                                  4096, ANY_TYPE));
+        assert_null(partyalloc_allocate_zeroed(64, MIB, ANY_TYPE));
+        partyalloc_set_limit(0);
+        filled_free(&filled);
+    }
+}
+
+static void a_cap_below_what_is_mapped_stops_growth_only(void **state)
+{
+    struct filled small = filled_allocate(100, 1);
+    struct filled large = filled_allocate(8 * MIB, 2);
+
+    (void)state;
+    assert_int_equal(partyalloc_set_limit(1), 0);
+    assert_null(partyalloc_allocate(16 * MIB, ANY_TYPE));
+    assert_true(holds(small.block, small.size, small.seed));
+    assert_true(holds(large.block, large.size, large.seed));
+    filled_free(&small);
+    filled_free(&large);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+    large = filled_allocate(16 * MIB, 3);
+    filled_free(&large);
+}
+
+static void a_reservation_beyond_the_cap_says_enomem(void **state)
+{
+    (void)state;
+    limit_growth_to(8 * MIB);
+    assert_int_equal(partyalloc_reserve(64 * MIB), ENOMEM);
+    assert_int_equal(partyalloc_reserve(SIZE_MAX), ENOMEM);
+    assert_int_equal(partyalloc_reserve(PTRDIFF_MAX), ENOMEM);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+    struct filled filled = filled_allocate(1000, 1);
+    filled_free(&filled);
+}
+
+/* In a child, so that there is nothing but what this one needs. */
+static void fail_many_times(void *argument)
+{
+    enum { FAILURES = 20000 };
+    size_t size = *(const size_t *)argument;
+
+    partyalloc_free(partyalloc_allocate(1, ANY_TYPE), ANY_TYPE);
+    /* Too little for a slab of the largest classes, or a large block. */
+    limit_growth_to(448 * KIB);
+    allocate_until_null(size);
+    struct partyalloc_stats before = stats_now();
+    for (size_t i = 0; i < FAILURES; i++)
+        require(partyalloc_allocate(size, ANY_TYPE) == NULL);
+    struct partyalloc_stats after = stats_now();
+    require(after.mapped_bytes == before.mapped_bytes);
+    require(after.metadata_bytes == before.metadata_bytes);
+}
+
+static void a_failing_allocation_costs_nothing(void **state)
+{
+    size_t sizes[] = {100, 3000, 20000, 250000, MIB};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        assert_child_succeeds(fail_many_times, &sizes[i]);
+}
+
+static void *press_against_the_cap(void *argument)
+{
+    enum { HELD = 40, ROUNDS = UNDER_SANITIZER ? 2000 : 20000 };
+    struct filled held[HELD] = {{NULL, 0, 0}};
+    struct random random = {(uintptr_t)argument};
+
+    for (size_t i = 0; i < ROUNDS; i++) {
+        struct filled *filled = &held[random_below(&random, HELD)];
+        filled_free(filled);
+        size_t size = random_size(&random, 16, 2 * MIB);
+        void *block = partyalloc_allocate(size, ANY_TYPE);
+        if (block == NULL)
+            continue;
+        filled->size = size < KIB ? size : KIB;
+        filled->seed = i;
+        fill(block, filled->size, i);
+        filled->block = block;
+    }
+    for (size_t i = 0; i < HELD; i++)
+        filled_free(&held[i]);
+    return NULL;
+}
+
+static void threads_at_the_cap_never_pass_it_together(void **state)
+{
+    (void)state;
+    partyalloc_trim();
+    size_t limit = limit_growth_to(16 * MIB);
+    uint64_t peak = stats_now().mapped_peak_bytes;
+    run_threads(4, press_against_the_cap, NULL, 0);
+    if (peak <= limit)
+        assert_true(stats_now().mapped_peak_bytes <= limit);
+    assert_true(stats_now().mapped_bytes <= limit);
+    assert_int_equal(stats_now().small_live_blocks, 0);
+    assert_int_equal(stats_now().large_live_blocks, 0);
+    partyalloc_set_limit(0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        /* First, while this process has nothing and the peak is low. */
+        cmocka_unit_test(a_failing_allocation_costs_nothing),
+        cmocka_unit_test(threads_at_the_cap_never_pass_it_together),
+        cmocka_unit_test(small_blocks_end_at_the_cap_and_can_be_had_again),
+        cmocka_unit_test(large_blocks_end_at_the_cap_and_can_be_had_again),
+        cmocka_unit_test(kept_mappings_make_room_for_other_blocks),
+        cmocka_unit_test(a_reallocation_beyond_the_cap_leaves_the_block),
+        cmocka_unit_test(a_cap_below_what_is_mapped_stops_growth_only),
+        cmocka_unit_test(a_reservation_beyond_the_cap_says_enomem),
+    };
+
+    return run_all(tests);
+}

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What was freed comes back to the system: by the callbacks alone for the
+ * most part, while a title goes on; by upkeep nearly all, by a trim all.
+ *
+ * Every test runs in a child, so that it starts from nothing.
+ */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+
+enum { BLOCKS = 150000, SIZE_LOW = 16, SIZE_HIGH = 2047, ROUNDS = 3 };
+
+static void *blocks[BLOCKS];
+static size_t start, peak;
+
+/* Bytes above those at the start, as a percentage of those at the peak. */
+static size_t percent_resident(void)
+{
+    size_t now = resident_bytes();
+
+    return now <= start ? 0 : (now - start) * 100 / (peak - start);
+}
+
+static void note_start(void)
+{
+    /* Pages of one size, whatever the machine's setting. */
+    prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] = &blocks[i]; /* present from now on */
+    start = resident_bytes();
+    peak = 0;
+}
+
+static void shuffle(struct random *random)
+{
+    for (size_t i = BLOCKS - 1; i > 0; i--) {
+        size_t j = random_below(random, i + 1);
+        void *block = blocks[i];
+        blocks[i] = blocks[j];
+        blocks[j] = block;
+    }
+}
+
+/* Writes to every block, and frees them in no order. */
+static void burst(struct random *random)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        size_t size =
+            SIZE_LOW + random_below(random, SIZE_HIGH - SIZE_LOW + 1);
+        blocks[i] = partyalloc_allocate(size, ANY_TYPE);
+        require(blocks[i] != NULL);
+        fill(blocks[i], size, i);
+    }
+    size_t now = resident_bytes();
+    if (now > peak)
+        peak = now;
+    shuffle(random);
+    for (size_t i = 0; i < BLOCKS; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+}
+
+static void burst_some_times(void)
+{
+    struct random random = {1};
+
+    note_start();
+    for (int i = 0; i < ROUNDS; i++)
+        burst(&random);
+    require(stats_now().small_live_blocks == 0);
+}
+
+/* What a title does between two bursts: some blocks a frame, which another
+ * thread frees. */
+enum { FRAME_BLOCKS = 200, FRAMES = 500 };
+
+static void *frame[FRAME_BLOCKS];
+
+static void *free_frame(void *unused)
+{
+    for (size_t i = 0; i < FRAME_BLOCKS; i++)
+        partyalloc_free(frame[i], ANY_TYPE);
+    return unused;
+}
+
+static void go_on(void)
+{
+    struct random random = {3};
+
+    for (int n = 0; n < FRAMES; n++) {
+        for (size_t i = 0; i < FRAME_BLOCKS; i++) {
+            frame[i] = partyalloc_allocate(
+                random_size(&random, SIZE_LOW, SIZE_HIGH), ANY_TYPE);
+            require(frame[i] != NULL);
+        }
+        free_frame(NULL);
+        pthread_t thread;
+        for (size_t i = 0; i < FRAME_BLOCKS; i++)
+            frame[i] = partyalloc_allocate(
+                random_size(&random, SIZE_LOW, SIZE_HIGH), ANY_TYPE);
+        require(pthread_create(&thread, NULL, free_frame, NULL) == 0);
+        require(pthread_join(thread, NULL) == 0);
+        sleep_ms(1);
+    }
+}
+
+static void burst_with_callbacks_alone(void *unused)
+{
+    (void)unused;
+    burst_some_times();
+    go_on();
+    require(percent_resident() <= 30);
+}
+
+static void burst_and_maintain(void *unused)
+{
+    (void)unused;
+    burst_some_times();
+    for (int i = 0; i < 1000; i++) {
+        partyalloc_maintain(500000);
+        sleep_ms(1);
+    }
+    require(percent_resident() <= 10);
+}
+
+static void burst_under_service_thread(void *unused)
+{
+    (void)unused;
+    require(partyalloc_start_service_thread() == 0);
+    burst_some_times();
+    sleep_ms(1500);
+    require(percent_resident() <= 10);
+    require(partyalloc_stop_service_thread() == 0);
+}
+
+static void *burst_on_a_thread(void *unused)
+{
+    (void)unused;
+    struct random random = {2};
+    burst(&random);
+    return NULL;
+}
+
+static void burst_and_trim(void *unused)
+{
+    (void)unused;
+    burst_some_times();
+    require(partyalloc_trim() > 0);
+    require(percent_resident() <= 4);
+    /* What a thread leaves is reached when it has exited. */
+    run_thread(burst_on_a_thread, NULL);
+    require(partyalloc_trim() > 0);
+    require(percent_resident() <= 4);
+    require(partyalloc_trim() == 0);
+}
+
+/* One block in sixty stays, so that no slab comes free. */
+static void thin_out_and_trim(void *unused)
+{
+    enum { SIZE = 640, KEPT_OF = 60 };
+
+    (void)unused;
+    note_start();
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = partyalloc_allocate(SIZE, ANY_TYPE);
+        require(blocks[i] != NULL);
+        fill(blocks[i], SIZE, i);
+    }
+    peak = resident_bytes();
+    for (size_t i = 0; i < BLOCKS; i++)
+        if (i % KEPT_OF != 0)
+            partyalloc_free(blocks[i], ANY_TYPE);
+    partyalloc_trim();
+    /* A kept block holds its page, or two: of nine or ten. */
+    require(percent_resident() <= 25);
+    for (size_t i = 0; i < BLOCKS; i += KEPT_OF) {
+        require(holds(blocks[i], SIZE, i));
+        partyalloc_free(blocks[i], ANY_TYPE);
+    }
+}
+
+static void free_large_and_maintain(void *unused)
+{
+    enum { LARGE = 8 };
+
+    (void)unused;
+    note_start();
+    for (size_t i = 0; i < LARGE; i++) {
+        blocks[i] = partyalloc_allocate(4 * MIB, ANY_TYPE);
+        require(blocks[i] != NULL);
+        fill(blocks[i], 4 * MIB, i);
+    }
+    peak = resident_bytes();
+    for (size_t i = 0; i < LARGE; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    for (int i = 0; i < 150; i++) {
+        partyalloc_maintain(500000);
+        sleep_ms(10);
+    }
+    require(stats_now().large_cached_bytes == 0);
+    require(percent_resident() <= 4);
+}
+
+static void free_large_beyond_the_bound(void *unused)
+{
+    enum { LARGE = 60 };
+
+    (void)unused;
+    for (size_t i = 0; i < LARGE; i++) {
+        blocks[i] = partyalloc_allocate(4 * MIB, ANY_TYPE);
+        require(blocks[i] != NULL);
+    }
+    for (size_t i = 0; i < LARGE; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    require(stats_now().large_cached_bytes <= 64 * MIB);
+    require(stats_now().mapped_bytes <= 80 * MIB);
+}
+
+/* The time that this thread has had, whatever else the machine was doing. */
+static uint64_t own_ns(void)
+{
+    struct timespec time;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * UINT64_C(1000000000)
+        + (uint64_t)time.tv_nsec;
+}
+
+static int compare_times(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+
+    return (a > b) - (a < b);
+}
+
+static void maintain_within_budget(void *unused)
+{
+    enum { CALLS = 400, BUDGET_NS = 50000 };
+    static uint64_t times[CALLS];
+
+    (void)unused;
+    burst_some_times();
+    for (size_t i = 0; i < CALLS; i++) {
+        uint64_t before = own_ns();
+        partyalloc_maintain(BUDGET_NS);
+        times[i] = own_ns() - before;
+        sleep_ms(1);
+    }
+    qsort(times, CALLS, sizeof times[0], compare_times);
+    require(times[CALLS / 2] <= BUDGET_NS + 100000);
+    require(times[CALLS * 95 / 100] <= BUDGET_NS + 500000);
+}
+
+static void a_burst_goes_back_for_the_most_part_while_the_title_goes_on(void **state)
+{
+    (void)state;
+    assert_child_succeeds(burst_with_callbacks_alone, NULL);
+}
+
+static void a_burst_goes_back_in_a_second_of_upkeep(void **state)
+{
+    (void)state;
+    assert_child_succeeds(burst_and_maintain, NULL);
+}
+
+static void a_burst_goes_back_under_the_service_thread(void **state)
+{
+    (void)state;
+    assert_child_succeeds(burst_under_service_thread, NULL);
+}
+
+static void a_trim_gives_back_all_that_is_free(void **state)
+{
+    (void)state;
+    assert_child_succeeds(burst_and_trim, NULL);
+}
+
+static void a_trim_gives_back_the_pages_between_live_blocks(void **state)
+{
+    (void)state;
+    assert_child_succeeds(thin_out_and_trim, NULL);
+}
+
+static void large_blocks_go_back_after_a_while(void **state)
+{
+    (void)state;
+    assert_child_succeeds(free_large_and_maintain, NULL);
+}
+
+static void large_blocks_are_kept_within_a_bound_only(void **state)
+{
+    (void)state;
+    assert_child_succeeds(free_large_beyond_the_bound, NULL);
+}
+
+static void a_call_of_the_upkeep_stays_near_its_budget(void **state)
+{
+    (void)state;
+    assert_child_succeeds(maintain_within_budget, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_burst_goes_back_for_the_most_part_while_the_title_goes_on),
+        cmocka_unit_test(a_burst_goes_back_in_a_second_of_upkeep),
+        cmocka_unit_test(a_burst_goes_back_under_the_service_thread),
+        cmocka_unit_test(a_trim_gives_back_all_that_is_free),
+        cmocka_unit_test(a_trim_gives_back_the_pages_between_live_blocks),
+        cmocka_unit_test(large_blocks_go_back_after_a_while),
+        cmocka_unit_test(large_blocks_are_kept_within_a_bound_only),
+        cmocka_unit_test(a_call_of_the_upkeep_stays_near_its_budget),
+    };
+
+    if (UNDER_SANITIZER)
+        return skip_all("the sanitizer keeps memory of its own");
+    return run_all(tests);
+}

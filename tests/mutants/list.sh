@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: MIT
+# The mutants: small faults, each of which the named tests must find.
+#
+#     mutant NAME BUILD FILE SED-EXPRESSION TEST...
+#
+# BUILD is plain, c11 (the stacks made of C11 atomics) or tsan (those under the
+# thread sanitizer, which sees what x86-64 forgives).
+
+# --- Sizes ---
+
+mutant a_size_one_too_large_for_its_class plain src/size_class.h \
+    's/(size == 0) - 1) >>/(size == 0)) >>/' unit_size_class
+mutant a_step_of_the_classes_is_missed plain src/size_class.h \
+    's/size_t last = size - 1;/size_t last = size;/' unit_size_class
+mutant a_reciprocal_is_rounded_down plain src/size_class.h \
+    's/granules \* size_classes\[class\].reciprocal/granules * (size_classes[class].reciprocal - 1)/' \
+    unit_size_class contract_sizes
+mutant the_direct_table_is_read_one_granule_low plain src/callbacks.c \
+    's/direct\[(size + GRANULE - 1) >> GRANULE_SHIFT\]/direct[size >> GRANULE_SHIFT]/' \
+    contract_sizes
+mutant a_product_may_overflow plain src/callbacks.c \
+    's/__builtin_mul_overflow(count, size, &bytes)/((bytes = count * size), 0)/' \
+    contract_zeroed
+mutant a_zeroed_small_block_is_not plain src/callbacks.c \
+    's/memset(block, 0, bytes);/(void)bytes;/' contract_zeroed
+mutant a_large_block_may_be_longer_than_all_memory plain src/large.c \
+    's/size > SIZE_LIMIT || alignment/alignment/' \
+    absurd_sizes unit_large
+mutant a_bad_alignment_is_taken plain src/callbacks.c \
+    's/if (alignment == 0 || (alignment \& (alignment - 1)) != 0)/if (alignment == 0)/' \
+    contract_aligned
+mutant an_aligned_class_is_any_class plain src/callbacks.c \
+    's/size_classes\[class\].size % alignment != 0/false/' contract_aligned
+mutant out_of_memory_leaves_errno plain src/callbacks.c \
+    's/errno = ENOMEM;/;/' absurd_sizes contract_zeroed memory_limit
+mutant a_reallocation_copies_half plain src/callbacks.c \
+    's/size < usable ? size : usable);/(size < usable ? size : usable) \/ 2);/' \
+    contract_reallocate
+mutant a_reallocation_keeps_the_old_block plain src/callbacks.c \
+    '/memcpy(block, pointer/,/return block/s/partyalloc_free(pointer, memory_type_id);//' \
+    contract_reallocate operation_sequences
+
+# --- Addresses ---
+
+mutant a_misaligned_address_is_looked_up plain src/page_map.h \
+    's/ | (uint64_t)address << 60//' unit_page_map misuse_pointers
+mutant an_address_is_not_compared_with_its_block plain src/slab_state.h \
+    's/unlikely(index \* size_classes\[class\].size != offset)/false/' \
+    misuse_pointers
+mutant a_descriptor_of_the_wrong_unit plain src/page_map.c \
+    's/for (size_t i = 0; i < units; i++)/for (size_t i = 0; i + 1 < units; i++)/' \
+    unit_page_map contract_sizes
+
+# --- Freeing twice ---
+
+mutant the_top_of_a_magazine_is_not_compared plain src/thread_cache.h \
+    's/unlikely(top == cursor->limit) || unlikely(\*top == block)/unlikely(top == cursor->limit)/' \
+    misuse_double_free
+mutant the_state_is_not_judged plain src/slab_return.c \
+    '/FAST_PATH.*judge/,/^}/s/BLOCK_OUT/BLOCK_OUT \&\& false/' \
+    misuse_double_free
+mutant anothers_block_is_not_judged plain src/thread_cache.h \
+    '/cursor_push_away/,/^}/s/BLOCK_OUT)/BLOCK_OUT \&\& false)/' \
+    misuse_double_free
+mutant a_large_block_may_be_freed_twice plain src/large.c \
+    's/fatal_misuse("double free", block);/return;/' misuse_double_free
+mutant the_message_is_another plain src/fatal.c \
+    's/"partyalloc: "/"partyalloc - "/' misuse_pointers
+mutant a_freed_mapping_is_forgotten plain src/large.c \
+    's/enter(large, ENTRY_LARGE_GONE);/enter(large, 0);/' misuse_double_free
+
+# --- The cache ---
+
+mutant a_magazine_takes_one_too_many plain src/thread_cache.h \
+    '/FAST_PATH bool cursor_push(/,/^}/s/top == cursor->limit/top > cursor->limit/' \
+    contract_sizes unit_thread_cache operation_sequences
+mutant a_magazine_gives_one_twice plain src/thread_cache.h \
+    's/atomic_store_explicit(&cursor->top, top - 1, memory_order_relaxed)/atomic_store_explicit(\&cursor->top, top - (((uintptr_t)top >> 3) % 64 != 40), memory_order_relaxed)/' \
+    contract_sizes operation_sequences unit_thread_cache
+mutant a_cache_has_no_bound plain src/thread_cache_room.c \
+    's/cache->charged + bytes <= cache->budget/true/' options unit_thread_cache
+mutant a_flush_forgets_anothers_blocks plain src/thread_cache_room.c \
+    's/hand_on(cache, class, cache_detach(cache, class, &bin->foreign), true);//' \
+    unit_thread_cache cross_thread thread_exit
+
+# --- Threads ---
+
+mutant an_exiting_thread_keeps_its_blocks plain src/thread.c \
+    '/static void exit_thread/,/^}/s/cache_flush(cache);//' thread_exit
+mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
+    '/static void exit_thread/,/^}/s/stack_push(&idle.stack, cache_node(cache));//' \
+    thread_exit short_threads
+mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
+    '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
+    late_free thread_exit
+mutant a_child_forgets_the_others_caches plain src/thread.c \
+    '/static void after_fork_in_child/,/^}/s/cache_flush(cache);//' forked_child
+mutant a_thread_without_a_key_keeps_its_cache plain src/thread.c \
+    's/if (state != KEY_READY || pthread_setspecific(key, cache) != 0)/if (state == KEY_READY \&\& pthread_setspecific(key, cache) != 0)/' \
+    thread_keys
+
+# --- Depot and slabs ---
+
+mutant a_depot_without_a_bottom plain src/depot.c \
+    's/>= DEPTH_MAX/>= 1000000/' unit_depot
+mutant blocks_come_back_marked_as_away plain src/depot.c \
+    '/^static struct magazine \*take(/,/^}/s/slab_mark_out(magazine);//' \
+    unit_depot cross_thread
+mutant a_slab_is_carved_one_too_far plain src/slab.c \
+    's/(carved + i) \*/(carved + i + 1) */' unit_slab contract_sizes
+mutant a_slab_is_never_listed_again plain src/slab_return.c \
+    's/if (before == 0 ||/if (false ||/' unit_slab unit_depot thread_exit
+mutant a_slab_is_held_by_two plain src/slab.c \
+    's/return atomic_compare_exchange_strong(&slab->held, &expected, true);/atomic_store(\&slab->held, true); return !expected;/' \
+    unit_slab random_load operation_sequences
+mutant a_count_of_blocks_at_rest_is_not_settled plain src/slab.c \
+    's/gone = resting;/;/' frozen_thread
+mutant a_page_with_a_live_block_is_given_back plain src/slab_purge.c \
+    's/(start + PAGE_BYTES - 1) >> PAGE_SHIFT/start >> PAGE_SHIFT/' \
+    unit_slab memory_returns operation_sequences
+mutant given_back_pages_are_counted_for_ever plain src/slab_purge.c \
+    's/count_purged(-((int64_t)used << PAGE_SHIFT));//' \
+    unit_slab
+mutant a_parent_in_the_tree_is_not_marked plain src/slab_index.c \
+    's/for (unsigned up = level + 1; up-- > 0;)/for (unsigned up = level + 1; up-- > level;)/' \
+    unit_slab_index
+mutant a_mark_above_is_lost plain src/slab_index.c \
+    's/set_from(path, up, set);//' unit_slab_index
+
+# --- Large blocks ---
+
+mutant a_zeroed_large_block_is_dirty plain src/large.c \
+    's/if (used \&\& zeroed)/if (used \&\& zeroed \&\& false)/' contract_zeroed unit_large
+mutant a_kept_mapping_need_not_be_aligned plain src/large.c \
+    's/(GET(large->base) & (alignment - 1)) == 0/true/' unit_large
+mutant a_kept_mapping_may_be_short plain src/large.c \
+    's/return mapped >= bytes \&\&/return mapped >= bytes \/ 2 \&\&/' \
+    unit_large random_load
+mutant the_first_mapping_that_fits_is_taken plain src/large.c \
+    's/GET(large->mapped) < GET((\*found)->mapped)/false/' unit_large
+
+# --- The system ---
+
+mutant the_cap_is_soft plain src/os_linux.c \
+    's/cap != 0 \&\& now > cap/cap != 0 \&\& now > cap + (1 << 20)/' \
+    unit_os memory_limit
+mutant what_is_unmapped_stays_counted plain src/os_linux.c \
+    '/^bool os_unmap/,/^}/s/unaccount(rounded)/unaccount(0)/' \
+    unit_os system_call_faults
+mutant a_free_changes_errno plain src/os_linux.c \
+    's/errno = saved;/;/' unit_os system_call_faults small_machine
+mutant a_refused_purge_is_repeated_for_ever plain src/os_linux.c \
+    's/ \&\& ++tries < EAGAIN_RETRIES//' unit_os
+mutant grants_overlap plain src/chunk.c \
+    's/span_base(now) + (uintptr_t)units \* UNIT_BYTES/span_base(now) + (uintptr_t)(units - 1) * UNIT_BYTES/' \
+    unit_chunk
+mutant metadata_is_misaligned plain src/metadata.c \
+    's/start = (used + alignment - 1) & ~(alignment - 1);/start = used;/' \
+    unit_metadata
+mutant an_option_may_come_late plain src/options.c \
+    's/return EBUSY;/(void)EBUSY;/' options
+mutant the_service_thread_takes_signals plain src/service.c \
+    's/sigfillset(&all);/sigemptyset(\&all);/' service_thread
+
+# --- The lock-free stack ---
+
+mutant a_pop_without_a_generation c11 src/stack.h \
+    's/(head & ~STACK_ADDRESS) + (UINT64_C(1) << STACK_GENERATION_SHIFT)/(head \& ~STACK_ADDRESS)/' \
+    unit_stack
+mutant a_pop_that_does_not_compare c11 src/stack.h \
+    '/stack_try_pop(struct stack \*stack, struct stack_node \*\*node)/,/^}/s/return atomic_compare_exchange_strong_explicit(/head = atomic_load(\&stack->head); return atomic_compare_exchange_strong_explicit(/' \
+    unit_stack
+mutant a_push_that_does_not_publish tsan src/stack.h \
+    '/stack_try_push(struct stack \*stack, struct stack_node \*node)/,/^}/s/memory_order_release/memory_order_relaxed/' \
+    unit_stack
+mutant a_pop_that_does_not_observe tsan src/stack.h \
+    '/stack_try_pop(struct stack \*stack, struct stack_node \*\*node)/,/^}/s/memory_order_ac[a-z_]*/memory_order_relaxed/' \
+    unit_stack
+mutant a_block_at_rest_is_not_published tsan src/slab_return.c \
+    '/^void slab_return(unsigned/,/^}/s/memory_order_release/memory_order_relaxed/' \
+    unit_slab unit_depot
+mutant a_single_block_is_not_published tsan src/depot.c \
+    '/^void depot_give_one(/,/^}/s/memory_order_release/memory_order_relaxed/' \
+    unit_depot

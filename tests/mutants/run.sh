@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+# "make mutants": builds a copy of the sources with one small fault after the
+# other (tests/mutants/list.sh) and shows that the tests find each.  Prints TAP.
+# MUTANTS in the environment is a pattern for the names of those to be tried.
+#
+# A test that fails, crashes or does not end has found the mutant.
+. "${srcdir:-.}/tests/tap.sh"
+
+srcdir=$(cd "$srcdir" && pwd)
+work=$PWD/mutants
+seconds_max=120
+jobs=${MUTANT_JOBS:-2}
+
+copy_sources() {
+    rm -rf "$work"
+    mkdir -p "$work/tree"
+    (cd "$srcdir" && tar -cf - --exclude=.git --exclude='./build*' \
+        --exclude=./build-aux --exclude=./mutants --exclude=./Makefile \
+        --exclude=./config.status --exclude='*.o' --exclude='*.lo' \
+        --exclude='*.la' --exclude=.libs --exclude=.deps .) |
+        (cd "$work/tree" && tar -xf -)
+    cp -R "$srcdir/build-aux" "$work/tree/"
+}
+
+options_of() {
+    case $1 in
+    plain) echo "" ;;
+    c11) echo "--with-stack-backend=c11" ;;
+    tsan) echo "--with-sanitizer=thread" ;;
+    esac
+}
+
+# Each kind of build is configured when it is first needed.
+configured() {
+    test -f "$work/$1/Makefile" && return
+    mkdir -p "$work/$1"
+    (cd "$work/$1" && "$work/tree/configure" CC="$CC" CFLAGS="$CFLAGS" \
+        $(options_of "$1") >configure.log 2>&1)
+}
+
+# Builds and runs tests until one of them fails; says which.
+found_by() {
+    build=$1
+    shift
+    for test in "$@"; do
+        (cd "$work/$build" && make -s -j"$jobs" libpartyalloc.la \
+            "tests/$test" >make.log 2>&1) || { echo "does not build"; return; }
+        (cd "$work/$build" && timeout "$seconds_max" "tests/$test" \
+            >run.log 2>&1) 2>/dev/null || { echo "$test"; return; }
+    done
+    echo nobody
+}
+
+mutant() {
+    name=$1 build=$2 file=$3 change=$4
+    shift 4
+    case $name in
+    ${MUTANTS:-*}) ;;
+    *) return ;;
+    esac
+    number=$((number + 1))
+    configured "$build" || { echo "Bail out! configure failed"; exit 1; }
+    sed "$change" "$srcdir/$file" >"$work/mutated"
+    if cmp -s "$work/mutated" "$srcdir/$file"; then
+        finder="cannot be made: the expression changes nothing"
+    else
+        cp "$work/mutated" "$work/tree/$file"
+        finder=$(found_by "$build" "$@")
+        cp "$srcdir/$file" "$work/tree/$file"
+    fi
+    case $finder in
+    nobody | "does not build" | cannot*)
+        failures=$((failures + 1))
+        echo "not ok $number - $name ($finder)"
+        ;;
+    *) echo "ok $number - $name (found by $finder)" ;;
+    esac
+}
+
+copy_sources
+. "$srcdir/tests/mutants/list.sh"
+echo "1..$number"
+finish

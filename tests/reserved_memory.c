@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A title that lives within what it has reserved makes no kernel call and
+ * takes no page fault in any allocate or free of a small size.
+ */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define RESERVED (64 * MIB)
+
+/* Working sets of a steady mix, each of about 27 MiB: a slab keeps its class,
+ * so that each class needs room for its own highest moment. */
+static const struct mix {
+    size_t slots;
+    size_t size_max;
+} mixes[] = {{100000, 1400}, {8000, 32 * KIB}, {1200, SMALL_SIZE_MAX}};
+
+enum { SLOTS_MAX = 100000, WARM_UP = 5000 };
+
+static void *slots[SLOTS_MAX];
+
+static void touch_own_memory(void)
+{
+    for (size_t i = 0; i < SLOTS_MAX; i++)
+        slots[i] = &slots[i];
+    for (size_t i = 0; i < SLOTS_MAX; i++)
+        slots[i] = NULL;
+}
+
+/* Frees a block of the working set, and allocates another one, each time. */
+static void live_in(const struct mix *mix, struct random *random, size_t steps)
+{
+    for (size_t i = 0; i < steps; i++) {
+        size_t slot = random_below(random, mix->slots);
+        partyalloc_free(slots[slot], ANY_TYPE);
+        slots[slot] =
+            partyalloc_allocate(random_size(random, 1, mix->size_max), 0);
+        require(slots[slot] != NULL);
+        *(volatile char *)slots[slot] = 1; /* its page is there */
+    }
+}
+
+static void live_within_reserve(void *argument)
+{
+    const struct mix *mix = argument;
+    struct random random = {1};
+
+    touch_own_memory();
+    require(partyalloc_reserve(RESERVED) == 0);
+    live_in(mix, &random, WARM_UP);
+    (void)stats_now();
+    uint64_t calls = stats_now().kernel_calls;
+    forbid_memory_calls();
+    uint64_t faults = minor_faults();
+    live_in(mix, &random, 6 * mix->slots);
+    uint64_t new_faults = minor_faults() - faults;
+    require(stats_now().kernel_calls == calls);
+    if (!UNDER_SANITIZER)
+        require(new_faults == 0);
+}
+
+static void no_kernel_call_and_no_fault_within_the_reserve(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(mixes); i++)
+        assert_child_succeeds(live_within_reserve,
+                              (void *)(uintptr_t)&mixes[i]);
+}
+
+/* --- the same for threads that hand blocks to each other --- */
+
+enum { THREADS = 4, HANDS = 2000, ROUNDS = 30000 };
+
+static void *_Atomic hands[HANDS];
+static pthread_barrier_t barrier;
+static _Atomic(uint64_t) faults_of_threads;
+
+static void exchange_blocks(struct random *random, size_t rounds)
+{
+    for (size_t i = 0; i < rounds; i++) {
+        size_t size = random_size(random, 16, 8 * KIB);
+        char *block = partyalloc_allocate(size, ANY_TYPE);
+        require(block != NULL);
+        *(volatile char *)block = 1;
+        size_t hand = random_below(random, HANDS);
+        block = atomic_exchange(&hands[hand], block);
+        partyalloc_free(block, ANY_TYPE);
+    }
+}
+
+static void *warm_up_then_exchange(void *argument)
+{
+    struct random random = {(uintptr_t)argument};
+
+    exchange_blocks(&random, WARM_UP); /* it has a cache, and its stack */
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    uint64_t faults = minor_faults();
+    exchange_blocks(&random, ROUNDS);
+    faults = minor_faults() - faults;
+    atomic_fetch_add(&faults_of_threads, faults);
+    pthread_barrier_wait(&barrier);
+    /* The end of a thread has calls of its own: the child ends first. */
+    for (;;)
+        sleep_ms(1000);
+    return NULL;
+}
+
+static void exchange_within_reserve(void *unused)
+{
+    (void)unused;
+    pthread_barrier_init(&barrier, NULL, THREADS + 1);
+    require(partyalloc_reserve(RESERVED) == 0);
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_t thread;
+        require(pthread_create(&thread, NULL, warm_up_then_exchange,
+                               (void *)i) == 0);
+    }
+    pthread_barrier_wait(&barrier);
+    uint64_t calls = stats_now().kernel_calls;
+    pthread_barrier_wait(&barrier);
+    pthread_barrier_wait(&barrier);
+    require(stats_now().kernel_calls == calls);
+    if (!UNDER_SANITIZER)
+        require(atomic_load(&faults_of_threads) == 0);
+}
+
+static void threads_exchange_blocks_without_a_kernel_call(void **state)
+{
+    (void)state;
+    assert_child_succeeds(exchange_within_reserve, NULL);
+}
+
+/* --- what a reservation is, and what it is not --- */
+
+static void reserve_and_trim(void *unused)
+{
+    (void)unused;
+    require(partyalloc_reserve(16 * MIB) == 0);
+    size_t resident = resident_bytes();
+    partyalloc_trim();
+    for (int i = 0; i < 100; i++) {
+        partyalloc_maintain(1000000);
+        sleep_ms(1);
+    }
+    require(resident_bytes() + 64 * KIB >= resident);
+    struct random random = {3};
+    touch_own_memory();
+    uint64_t calls = stats_now().kernel_calls;
+    for (int i = 0; i < 2000; i++) {
+        slots[i] = partyalloc_allocate(2000, ANY_TYPE);
+        require(slots[i] != NULL);
+        *(volatile char *)slots[i] = 1;
+    }
+    for (int i = 0; i < 2000; i++) {
+        size_t other = random_below(&random, 2000);
+        partyalloc_free(slots[other], ANY_TYPE);
+        slots[other] = NULL;
+    }
+    require(stats_now().kernel_calls == calls);
+}
+
+static void reserved_memory_is_never_given_back(void **state)
+{
+    (void)state;
+    if (!UNDER_SANITIZER)
+        assert_child_succeeds(reserve_and_trim, NULL);
+}
+
+static void reserve_in_pieces(void *unused)
+{
+    struct random random = {2};
+
+    (void)unused;
+    touch_own_memory();
+    for (size_t bytes = 0; bytes < RESERVED; bytes += 8 * MIB)
+        require(partyalloc_reserve(8 * MIB) == 0);
+    partyalloc_free(partyalloc_allocate(1, ANY_TYPE), ANY_TYPE);
+    uint64_t calls = stats_now().kernel_calls;
+    live_in(&mixes[1], &random, 4 * mixes[1].slots);
+    require(stats_now().kernel_calls == calls);
+}
+
+static void reservations_add_up(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_in_pieces, NULL);
+}
+
+static void reserve_nothing(void *unused)
+{
+    (void)unused;
+    require(partyalloc_reserve(0) == 0);
+    require(partyalloc_reserve(1) == 0);
+    struct filled filled = filled_allocate(100, 1);
+    filled_free(&filled);
+}
+
+static void a_reservation_of_nothing_is_one(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_nothing, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_kernel_call_and_no_fault_within_the_reserve),
+        cmocka_unit_test(threads_exchange_blocks_without_a_kernel_call),
+        cmocka_unit_test(reserved_memory_is_never_given_back),
+        cmocka_unit_test(reservations_add_up),
+        cmocka_unit_test(a_reservation_of_nothing_is_one),
+    };
+
+    return run_all(tests);
+}

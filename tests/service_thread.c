@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT */
+/* The optional thread that does the upkeep. */
+#include "support.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static size_t thread_count(void)
+{
+    char line[256];
+    size_t count = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+
+    require(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "Threads: %zu", &count) == 1)
+            break;
+    fclose(file);
+    return count;
+}
+
+/* A thread that was joined may still be counted for a moment. */
+static bool comes_to_thread_count(size_t count)
+{
+    for (int i = 0; i < 1000 && thread_count() != count; i++)
+        sleep_ms(1);
+    return thread_count() == count;
+}
+
+static void no_thread_runs_unless_asked_for(void **state)
+{
+    struct filled filled = filled_allocate(100, 1);
+    size_t before = thread_count();
+
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        partyalloc_maintain(1000);
+    partyalloc_trim();
+    assert_int_equal(thread_count(), before);
+    filled_free(&filled);
+}
+
+static void *do_nothing(void *unused)
+{
+    return unused;
+}
+
+static void start_and_stop_say_what_they_did(void **state)
+{
+    /* ThreadSanitizer starts a thread of its own with the first of ours. */
+    run_thread(do_nothing, NULL);
+    size_t before = thread_count();
+
+    (void)state;
+    assert_int_equal(partyalloc_stop_service_thread(), ESRCH);
+    assert_int_equal(partyalloc_start_service_thread(), 0);
+    assert_true(comes_to_thread_count(before + 1));
+    assert_int_equal(partyalloc_start_service_thread(), EALREADY);
+    assert_true(comes_to_thread_count(before + 1));
+    assert_int_equal(partyalloc_stop_service_thread(), 0);
+    assert_true(comes_to_thread_count(before));
+    assert_int_equal(partyalloc_stop_service_thread(), ESRCH);
+}
+
+static void it_may_start_and_stop_many_times(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(partyalloc_start_service_thread(), 0);
+        assert_int_equal(partyalloc_stop_service_thread(), 0);
+    }
+}
+
+static void *start_or_stop(void *argument)
+{
+    struct random random = {(uintptr_t)argument};
+
+    for (int i = 0; i < 100; i++) {
+        int error = random_below(&random, 2) == 0
+            ? partyalloc_start_service_thread()
+            : partyalloc_stop_service_thread();
+        require(error == 0 || error == EALREADY || error == ESRCH);
+    }
+    return NULL;
+}
+
+static void threads_may_start_and_stop_it_at_once(void **state)
+{
+    (void)state;
+    run_threads(4, start_or_stop, NULL, 0);
+    partyalloc_stop_service_thread();
+    assert_int_equal(partyalloc_stop_service_thread(), ESRCH);
+}
+
+static atomic_int taken;
+
+static void take_signal(int number)
+{
+    (void)number;
+    atomic_store(&taken, (int)gettid());
+}
+
+static void it_takes_none_of_the_titles_signals(void **state)
+{
+    sigset_t one;
+
+    (void)state;
+    signal(SIGUSR2, take_signal);
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR2);
+    assert_int_equal(partyalloc_start_service_thread(), 0);
+    /* Blocked here, it would be the service thread's. */
+    pthread_sigmask(SIG_BLOCK, &one, NULL);
+    kill(getpid(), SIGUSR2);
+    sleep_ms(50);
+    assert_int_equal(atomic_load(&taken), 0);
+    pthread_sigmask(SIG_UNBLOCK, &one, NULL);
+    assert_int_equal(atomic_load(&taken), getpid());
+    assert_int_equal(partyalloc_stop_service_thread(), 0);
+}
+
+static void start_and_return(void *unused)
+{
+    (void)unused;
+    require(partyalloc_start_service_thread() == 0);
+    struct filled filled = filled_allocate(100, 1);
+    filled_free(&filled);
+}
+
+static void the_process_may_exit_under_it(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++)
+        assert_child_succeeds(start_and_return, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(no_thread_runs_unless_asked_for),
+        cmocka_unit_test(start_and_stop_say_what_they_did),
+        cmocka_unit_test(it_may_start_and_stop_many_times),
+        cmocka_unit_test(threads_may_start_and_stop_it_at_once),
+        cmocka_unit_test(it_takes_none_of_the_titles_signals),
+        cmocka_unit_test(the_process_may_exit_under_it),
+    };
+
+    return run_all(tests);
+}

@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: MIT */
+/* What a thread leaves behind when it exits. */
+#include "support.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+enum { LEFT = 1000, SIZE = 64 };
+
+struct leavings {
+    void *blocks[LEFT];
+    struct filled filled[LEFT];
+};
+
+static void *leave_free_blocks(void *argument)
+{
+    struct leavings *leavings = argument;
+
+    for (size_t i = 0; i < LEFT; i++) {
+        leavings->blocks[i] = partyalloc_allocate(SIZE, ANY_TYPE);
+        require(leavings->blocks[i] != NULL);
+    }
+    for (size_t i = 0; i < LEFT; i++)
+        partyalloc_free(leavings->blocks[i], ANY_TYPE);
+    return NULL;
+}
+
+static bool was_left(const struct leavings *leavings, const void *block)
+{
+    for (size_t i = 0; i < LEFT; i++)
+        if (leavings->blocks[i] == block)
+            return true;
+    return false;
+}
+
+/* How many of the leavings are among the next blocks that are allocated. */
+static size_t find_leavings(const struct leavings *leavings, size_t attempts)
+{
+    void **taken = malloc(attempts * sizeof *taken);
+    size_t found = 0;
+
+    for (size_t i = 0; i < attempts; i++) {
+        taken[i] = partyalloc_allocate(SIZE, ANY_TYPE);
+        require(taken[i] != NULL);
+        found += was_left(leavings, taken[i]);
+    }
+    for (size_t i = 0; i < attempts; i++)
+        partyalloc_free(taken[i], ANY_TYPE);
+    free(taken);
+    return found;
+}
+
+static void an_exited_threads_free_blocks_serve_the_others(void **state)
+{
+    static struct leavings leavings;
+
+    (void)state;
+    run_thread(leave_free_blocks, &leavings);
+    assert_int_equal(find_leavings(&leavings, 8 * LEFT), LEFT);
+}
+
+static void *find_in_thread(void *argument)
+{
+    require(find_leavings(argument, 8 * LEFT) == LEFT);
+    return NULL;
+}
+
+static void an_exited_threads_free_blocks_serve_a_later_thread(void **state)
+{
+    static struct leavings leavings;
+
+    (void)state;
+    /* This thread lets go of what it alone could allocate from. */
+    partyalloc_thread_flush();
+    run_thread(leave_free_blocks, &leavings);
+    run_thread(find_in_thread, &leavings);
+}
+
+static void *leave_live_blocks(void *argument)
+{
+    struct leavings *leavings = argument;
+    struct random random = {1};
+
+    for (size_t i = 0; i < LEFT; i++)
+        leavings->filled[i] =
+            filled_allocate(random_size(&random, 1, 3000), i);
+    return NULL;
+}
+
+static void *free_live_blocks(void *argument)
+{
+    struct leavings *leavings = argument;
+
+    for (size_t i = 0; i < LEFT; i++)
+        filled_free(&leavings->filled[i]);
+    return NULL;
+}
+
+static void live_blocks_outlive_their_thread(void **state)
+{
+    static struct leavings leavings;
+    uint64_t before = stats_now().small_live_blocks;
+
+    (void)state;
+    run_thread(leave_live_blocks, &leavings);
+    assert_int_equal(stats_now().small_live_blocks - before, LEFT);
+    run_thread(free_live_blocks, &leavings);
+    assert_int_equal(stats_now().small_live_blocks, before);
+    run_thread(leave_live_blocks, &leavings);
+    free_live_blocks(&leavings);
+    assert_int_equal(stats_now().small_live_blocks, before);
+}
+
+static __attribute__((noinline)) void *churn(void *unused)
+{
+    struct random random = {2};
+
+    (void)unused;
+    for (size_t i = 0; i < LEFT; i++) {
+        struct filled filled =
+            filled_allocate(random_size(&random, 1, 3000), i);
+        filled_free(&filled);
+    }
+    return NULL;
+}
+
+static void a_later_thread_takes_over_the_cache_of_an_exited_one(void **state)
+{
+    (void)state;
+    run_thread(churn, NULL);
+    uint64_t threads = stats_now().threads;
+    size_t mapped = stats_now().mapped_bytes;
+    for (int i = 0; i < 100; i++)
+        run_thread(churn, NULL);
+    assert_int_equal(stats_now().threads, threads);
+    assert_int_equal(stats_now().mapped_bytes, mapped);
+}
+
+static void no_bytes_rest_in_the_caches_of_exited_threads(void **state)
+{
+    (void)state;
+    partyalloc_thread_flush();
+    uint64_t before = stats_now().cache_bytes;
+    for (int i = 0; i < 20; i++)
+        run_threads(4, churn, NULL, 0);
+    assert_in_range(stats_now().cache_bytes, 0, before);
+}
+
+static void *exit_early(void *unused)
+{
+    churn(unused);
+    pthread_exit(NULL);
+}
+
+/* pause(): AddressSanitizer does not see that the frames of a cancelled thread
+ * end, so none of them may have a variable in memory. */
+static void *wait_to_be_cancelled(void *unused)
+{
+    churn(unused);
+    for (;;)
+        pause();
+    return NULL;
+}
+
+static void a_thread_may_end_by_pthread_exit_or_cancellation(void **state)
+{
+    uint64_t threads = stats_now().threads;
+
+    (void)state;
+    for (int i = 0; i < 50; i++) {
+        pthread_t thread;
+
+        run_thread(exit_early, NULL);
+        assert_int_equal(
+            pthread_create(&thread, NULL, wait_to_be_cancelled, NULL), 0);
+        assert_int_equal(pthread_cancel(thread), 0);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+    }
+    assert_int_equal(stats_now().threads, threads);
+    assert_int_equal(stats_now().small_live_blocks, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_exited_threads_free_blocks_serve_the_others),
+        cmocka_unit_test(an_exited_threads_free_blocks_serve_a_later_thread),
+        cmocka_unit_test(live_blocks_outlive_their_thread),
+        cmocka_unit_test(a_later_thread_takes_over_the_cache_of_an_exited_one),
+        cmocka_unit_test(no_bytes_rest_in_the_caches_of_exited_threads),
+        cmocka_unit_test(a_thread_may_end_by_pthread_exit_or_cancellation),
+    };
+
+    return run_all(tests);
+}

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT */
+/* The depot: magazines and single blocks go in and come out whole, and what
+ * is too much comes to rest in the slabs. */
+#include "support.h"
+
+#include <string.h>
+
+#include "depot.h"
+#include "size_class.h"
+#include "slab.h"
+
+enum { OWNER = 3, CLASS = 3, LARGE_CLASS = CLASS_COUNT - 2, FEW = 20 };
+
+static struct slab_source source = {.owner = OWNER};
+
+static struct magazine *full_magazine(struct slab_source *from, unsigned class,
+                                      size_t count)
+{
+    struct magazine *magazine = depot_take_empty();
+
+    require(magazine != NULL);
+    require(magazine->count == 0);
+    while (magazine->count < count)
+        magazine->count +=
+            slab_fill(from, class, magazine->slots + magazine->count,
+                      count - magazine->count);
+    return magazine;
+}
+
+static void rest_magazine(unsigned class, struct magazine *magazine)
+{
+    slab_return(class, magazine->slots, magazine->count);
+    magazine->count = 0;
+    depot_give_empty(magazine);
+}
+
+static void a_magazine_comes_out_as_it_went_in(void **state)
+{
+    struct magazine *magazine = full_magazine(&source, CLASS, FEW);
+    void *blocks[FEW];
+
+    (void)state;
+    memcpy(blocks, magazine->slots, sizeof blocks);
+    assert_null(depot_take(CLASS, 0));
+    assert_true(depot_give(CLASS, magazine));
+    assert_int_equal(depot_totals().blocks, FEW);
+    assert_int_equal(depot_totals().bytes, FEW * size_classes[CLASS].size);
+    /* Its blocks are not with the title meanwhile. */
+    assert_false(slab_is_live(CLASS, blocks[0]));
+    assert_null(depot_take(CLASS + 1, 0));
+    struct magazine *again = depot_take(CLASS, 0);
+    assert_ptr_equal(again, magazine);
+    assert_int_equal(again->count, FEW);
+    assert_memory_equal(again->slots, blocks, sizeof blocks);
+    assert_true(slab_is_live(CLASS, blocks[0]));
+    assert_int_equal(depot_totals().blocks, 0);
+    assert_null(depot_take(CLASS, 0));
+    rest_magazine(CLASS, again);
+}
+
+static void the_last_magazine_given_is_the_first_taken(void **state)
+{
+    struct magazine *one = full_magazine(&source, CLASS, 1);
+    struct magazine *two = full_magazine(&source, CLASS, 2);
+
+    (void)state;
+    assert_true(depot_give(CLASS, one));
+    assert_true(depot_give(CLASS, two));
+    assert_ptr_equal(depot_take(CLASS, 0), two);
+    assert_ptr_equal(depot_take(CLASS, 0), one);
+    rest_magazine(CLASS, one);
+    rest_magazine(CLASS, two);
+}
+
+static void what_is_too_much_comes_to_rest(void **state)
+{
+    enum { MANY = 1000 };
+    uint64_t before = slab_totals().resting_blocks;
+    size_t kept = 0;
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++) {
+        struct magazine *magazine = full_magazine(&source, CLASS, FEW);
+        if (depot_give(CLASS, magazine)) {
+            kept++;
+        } else {
+            assert_int_equal(magazine->count, 0);
+            depot_give_empty(magazine);
+        }
+    }
+    assert_in_range(kept, 1, 100);
+    assert_int_equal(depot_totals().blocks, kept * FEW);
+    assert_int_equal(depot_drain_all(),
+                     kept * FEW * size_classes[CLASS].size);
+    assert_int_equal(depot_totals().blocks, 0);
+    assert_null(depot_take(CLASS, 0));
+    assert_true(slab_totals().resting_blocks >= before);
+    assert_int_equal(slab_totals().carved_blocks,
+                     slab_totals().resting_blocks);
+}
+
+static void what_lies_idle_is_drained_bit_by_bit(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        require(depot_give(CLASS, full_magazine(&source, CLASS, FEW)));
+    uint64_t last = depot_totals().blocks;
+    for (int i = 0; i < 20 && last != 0; i++) {
+        depot_drain_idle();
+        assert_true(depot_totals().blocks <= last);
+        assert_true(last - depot_totals().blocks <= FEW);
+        last = depot_totals().blocks;
+    }
+    assert_int_equal(last, 0);
+}
+
+static void what_is_in_use_is_not_drained(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++)
+        require(depot_give(CLASS, full_magazine(&source, CLASS, FEW)));
+    for (int i = 0; i < 20; i++) {
+        struct magazine *magazine = depot_take(CLASS, 0);
+        assert_non_null(magazine);
+        require(depot_give(CLASS, magazine));
+        depot_drain_idle();
+        assert_int_equal(depot_totals().blocks, 2 * FEW);
+    }
+    depot_drain_all();
+}
+
+static void single_blocks_go_in_and_out(void **state)
+{
+    enum { COUNT = 100 };
+    static void *blocks[COUNT], *taken[COUNT];
+    struct slab_source own = {.owner = OWNER};
+    size_t count = 0;
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        require(slab_fill(&own, LARGE_CLASS, &blocks[i], 1) == 1);
+    assert_null(depot_take_one(LARGE_CLASS));
+    for (size_t i = 0; i < COUNT; i++)
+        depot_give_one(LARGE_CLASS, blocks[i]);
+    while ((taken[count] = depot_take_one(LARGE_CLASS)) != NULL)
+        count++;
+    /* Some, of few bytes; the others rest. */
+    assert_in_range(count, 1, MIB / size_classes[LARGE_CLASS].size);
+    require_disjoint(taken, count);
+    slab_return(LARGE_CLASS, taken, count);
+    slab_let_go(&own);
+    assert_int_equal(slab_totals().carved_blocks,
+                     slab_totals().resting_blocks);
+}
+
+static void empty_magazines_are_made_ahead(void **state)
+{
+    struct magazine *magazines[64];
+
+    (void)state;
+    depot_reserve(64 * sizeof(struct magazine));
+    for (size_t i = 0; i < ARRAY_LENGTH(magazines); i++) {
+        magazines[i] = depot_take_empty();
+        assert_non_null(magazines[i]);
+        assert_int_equal((uintptr_t)magazines[i] % MAGAZINE_BYTES, 0);
+        assert_int_equal(magazines[i]->count, 0);
+        assert_null(magazines[i]->bottom);
+    }
+    for (size_t i = 0; i < ARRAY_LENGTH(magazines); i++)
+        depot_give_empty(magazines[i]);
+}
+
+/* --- many threads --- */
+
+enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 2000 : 20000 };
+
+/* A block in two magazines would be found spoilt. */
+static void check_magazine(unsigned class, struct magazine *magazine,
+                           uint64_t seed)
+{
+    size_t size = size_classes[class].size;
+
+    for (size_t i = 0; i < magazine->count; i++)
+        fill(magazine->slots[i], size, seed + i);
+    for (size_t i = 0; i < magazine->count; i++)
+        require(holds(magazine->slots[i], size, seed + i));
+}
+
+static void *exchange_magazines(void *argument)
+{
+    struct slab_source own = {.owner = (uint32_t)(uintptr_t)argument};
+    struct random random = {(uintptr_t)argument};
+
+    for (size_t i = 0; i < ROUNDS; i++) {
+        struct magazine *magazine = depot_take(CLASS, 0);
+        if (magazine == NULL)
+            magazine = full_magazine(&own, CLASS,
+                                     1 + random_below(&random, FEW));
+        check_magazine(CLASS, magazine, i);
+        if (random_below(&random, 4) == 0)
+            rest_magazine(CLASS, magazine);
+        else if (!depot_give(CLASS, magazine))
+            depot_give_empty(magazine);
+        if (random_below(&random, 100) == 0)
+            depot_drain_idle();
+        if (random_below(&random, 1000) == 0)
+            depot_drain_all();
+    }
+    slab_let_go(&own);
+    return NULL;
+}
+
+static void *exchange_single_blocks(void *argument)
+{
+    struct slab_source own = {.owner = (uint32_t)(uintptr_t)argument};
+
+    for (size_t i = 0; i < ROUNDS; i++) {
+        void *block = depot_take_one(LARGE_CLASS);
+        if (block == NULL)
+            require(slab_fill(&own, LARGE_CLASS, &block, 1) == 1);
+        fill(block, 256, (uintptr_t)argument + i);
+        require(holds(block, 256, (uintptr_t)argument + i));
+        depot_give_one(LARGE_CLASS, block);
+    }
+    slab_let_go(&own);
+    return NULL;
+}
+
+static void check_nothing_is_lost(void)
+{
+    depot_drain_all();
+    assert_int_equal(depot_totals().blocks, 0);
+    assert_int_equal(slab_totals().carved_blocks,
+                     slab_totals().resting_blocks);
+}
+
+static void threads_exchange_magazines_and_none_is_lost(void **state)
+{
+    (void)state;
+    run_threads(THREADS, exchange_magazines, (void *)16, 1);
+    check_nothing_is_lost();
+}
+
+static void threads_exchange_single_blocks_and_none_is_lost(void **state)
+{
+    (void)state;
+    run_threads(THREADS, exchange_single_blocks, (void *)16, 1);
+    check_nothing_is_lost();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_magazine_comes_out_as_it_went_in),
+        cmocka_unit_test(the_last_magazine_given_is_the_first_taken),
+        cmocka_unit_test(what_is_too_much_comes_to_rest),
+        cmocka_unit_test(what_lies_idle_is_drained_bit_by_bit),
+        cmocka_unit_test(what_is_in_use_is_not_drained),
+        cmocka_unit_test(single_blocks_go_in_and_out),
+        cmocka_unit_test(empty_magazines_are_made_ahead),
+        cmocka_unit_test(threads_exchange_magazines_and_none_is_lost),
+        cmocka_unit_test(threads_exchange_single_blocks_and_none_is_lost),
+    };
+
+    return run_all(tests);
+}

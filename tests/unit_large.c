@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/* Large blocks: the reuse of mappings, and what is kept of them. */
+#include "support.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "large.h"
+#include "os.h"
+#include "page_map.h"
+
+enum { LARGEST = 9 };
+
+static void *allocate(size_t size)
+{
+    void *block = large_allocate(size, 1, false);
+
+    require(block != NULL);
+    return block;
+}
+
+static void a_freed_mapping_serves_the_next_block_of_its_size(void **state)
+{
+    (void)state;
+    void *first = allocate(MIB);
+    large_free(first);
+    uint64_t calls = os_kernel_calls();
+    void *second = allocate(MIB);
+    assert_ptr_equal(first, second);
+    assert_int_equal(os_kernel_calls(), calls);
+    large_free(second);
+    large_drop_all();
+}
+
+static void the_mapping_that_fits_best_is_taken(void **state)
+{
+    const size_t sizes[] = {1300 * KIB, 1100 * KIB, 1900 * KIB, 1200 * KIB};
+    void *blocks[ARRAY_LENGTH(sizes)];
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        blocks[i] = allocate(sizes[i]);
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        large_free(blocks[i]);
+    void *block = allocate(MIB);
+    assert_ptr_equal(block, blocks[1]);
+    large_free(block);
+    large_drop_all();
+}
+
+static void a_mapping_much_too_long_is_not_taken(void **state)
+{
+    (void)state;
+    void *long_one = allocate(16 * MIB);
+    large_free(long_one);
+    void *block = allocate(MIB);
+    assert_ptr_not_equal(block, long_one);
+    large_free(block);
+    large_drop_all();
+}
+
+static void a_reused_mapping_is_zeroed_where_zeroes_are_promised(void **state)
+{
+    (void)state;
+    for (size_t size = MIB; size <= 2 * MIB; size += 100000) {
+        void *dirty = allocate(2 * MIB);
+        memset(dirty, 0xff, 2 * MIB);
+        large_free(dirty);
+        void *block = large_allocate(size, 1, true);
+        assert_true(is_zero(block, size));
+        large_free(block);
+    }
+    large_drop_all();
+}
+
+static void an_aligned_block_reuses_an_aligned_mapping_only(void **state)
+{
+    void *blocks[LARGEST];
+
+    (void)state;
+    for (size_t i = 0; i < LARGEST; i++)
+        blocks[i] = allocate(MIB);
+    for (size_t i = 0; i < LARGEST; i++)
+        large_free(blocks[i]);
+    for (size_t i = 0; i < LARGEST; i++) {
+        blocks[i] = large_allocate(MIB, MIB, false);
+        assert_non_null(blocks[i]);
+        assert_int_equal((uintptr_t)blocks[i] % MIB, 0);
+    }
+    for (size_t i = 0; i < LARGEST; i++)
+        large_free(blocks[i]);
+    large_drop_all();
+}
+
+static void kept_mappings_are_counted_and_dropped(void **state)
+{
+    void *blocks[LARGEST];
+    size_t mapped = os_mapped_bytes();
+
+    (void)state;
+    for (size_t i = 0; i < LARGEST; i++)
+        blocks[i] = allocate(MIB);
+    assert_int_equal(large_totals().live_blocks, LARGEST);
+    assert_int_equal(large_totals().live_bytes, LARGEST * MIB);
+    for (size_t i = 0; i < LARGEST; i++)
+        large_free(blocks[i]);
+    assert_int_equal(large_totals().live_blocks, 0);
+    assert_int_equal(large_totals().cached_bytes, LARGEST * MIB);
+    assert_int_equal(large_drop_step(), 0); /* not yet */
+    assert_int_equal(large_drop_all(), LARGEST * MIB);
+    assert_int_equal(large_totals().cached_bytes, 0);
+    assert_int_equal(large_drop_all(), 0);
+    assert_int_equal(os_mapped_bytes(), mapped);
+}
+
+static void a_mapping_is_dropped_when_it_is_old(void **state)
+{
+    size_t bytes = 0;
+
+    (void)state;
+    large_free(allocate(MIB));
+    for (int i = 0; i < 100 && bytes < MIB; i++) {
+        sleep_ms(20);
+        size_t step = large_drop_step();
+        assert_in_range(step, 0, MIB / 4); /* piece by piece */
+        bytes += step;
+    }
+    assert_int_equal(bytes, MIB);
+    assert_int_equal(large_totals().cached_bytes, 0);
+}
+
+static void the_page_map_knows_live_and_dead_blocks(void **state)
+{
+    (void)state;
+    void *block = allocate(MIB);
+    assert_int_equal(page_map_entry(block), ENTRY_LARGE);
+    assert_int_equal(page_map_entry((char *)block + UNIT_BYTES), 0);
+    large_free(block);
+    large_drop_all();
+    assert_int_not_equal(page_map_entry(block), ENTRY_LARGE);
+}
+
+static void growing_moves_pages_and_keeps_the_contents(void **state)
+{
+    size_t size = MIB;
+    void *block = allocate(size);
+
+    (void)state;
+    fill(block, size, 5);
+    while (size < 64 * MIB) {
+        size = size * 2 + 5000;
+        block = large_resize(block, size);
+        assert_non_null(block);
+        assert_true(holds(block, MIB, 5));
+        assert_true(large_usable_size(block, "test") >= size);
+        ((char *)block)[size - 1] = 1;
+    }
+    assert_int_equal(large_totals().live_blocks, 1);
+    block = large_resize(block, MIB);
+    assert_true(holds(block, MIB, 5));
+    assert_in_range(large_totals().live_bytes, MIB, 2 * MIB);
+    large_free(block);
+    assert_int_equal(large_totals().live_bytes, 0);
+    large_drop_all();
+}
+
+static void sizes_that_cannot_be_are_refused(void **state)
+{
+    uint64_t calls = os_kernel_calls();
+
+    (void)state;
+    assert_null(large_allocate(SIZE_MAX, 1, false));
+    assert_null(large_allocate(PTRDIFF_MAX, 1, false));
+    assert_null(large_allocate(1, (size_t)1 << 63, false));
+    assert_int_equal(os_kernel_calls(), calls);
+    void *block = allocate(MIB);
+    assert_null(large_resize(block, SIZE_MAX));
+    assert_null(large_resize(block, PTRDIFF_MAX));
+    large_free(block);
+    large_drop_all();
+}
+
+static void *churn(void *argument)
+{
+    enum { ROUNDS = UNDER_SANITIZER ? 500 : 5000 };
+    struct random random = {(uintptr_t)argument};
+
+    for (size_t i = 0; i < ROUNDS; i++) {
+        size_t size = random_size(&random, SMALL_SIZE_MAX + 1, 2 * MIB);
+        char *block = allocate(size);
+        block[0] = 1;
+        fill(block, 64, i);
+        fill(block + size - 64, 64, i);
+        require(holds(block, 64, i) && holds(block + size - 64, 64, i));
+        large_free(block);
+        if (random_below(&random, 50) == 0)
+            large_drop_all();
+    }
+    return NULL;
+}
+
+static void threads_share_the_kept_mappings(void **state)
+{
+    (void)state;
+    run_threads(4, churn, NULL, 0);
+    large_drop_all();
+    assert_int_equal(large_totals().live_blocks, 0);
+    assert_int_equal(large_totals().live_bytes, 0);
+    assert_int_equal(large_totals().cached_bytes, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_freed_mapping_serves_the_next_block_of_its_size),
+        cmocka_unit_test(the_mapping_that_fits_best_is_taken),
+        cmocka_unit_test(a_mapping_much_too_long_is_not_taken),
+        cmocka_unit_test(a_reused_mapping_is_zeroed_where_zeroes_are_promised),
+        cmocka_unit_test(an_aligned_block_reuses_an_aligned_mapping_only),
+        cmocka_unit_test(kept_mappings_are_counted_and_dropped),
+        cmocka_unit_test(a_mapping_is_dropped_when_it_is_old),
+        cmocka_unit_test(the_page_map_knows_live_and_dead_blocks),
+        cmocka_unit_test(growing_moves_pages_and_keeps_the_contents),
+        cmocka_unit_test(sizes_that_cannot_be_are_refused),
+        cmocka_unit_test(threads_share_the_kept_mappings),
+    };
+
+    return run_all(tests);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* Memory for our own structures: zeroed, aligned, and nobody else's. */
+#include "support.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "metadata.h"
+#include "os.h"
+
+enum { PIECES = 2000, THREADS = 4 };
+
+struct piece {
+    unsigned char *memory;
+    size_t bytes;
+};
+
+static struct piece pieces[THREADS][PIECES];
+
+static void *take_pieces(void *argument)
+{
+    struct piece *own = argument;
+    struct random random = {(uintptr_t)argument};
+
+    for (size_t i = 0; i < PIECES; i++) {
+        size_t bytes = random_size(&random, 1, 20000);
+        size_t alignment = (size_t)1 << random_below(&random, 13);
+        unsigned char *memory = metadata_allocate(bytes, alignment);
+        require(memory != NULL);
+        require((uintptr_t)memory % alignment == 0);
+        require(is_zero(memory, bytes));
+        memset(memory, 0xff, bytes);
+        own[i] = (struct piece){memory, bytes};
+    }
+    return NULL;
+}
+
+static int compare_pieces(const void *left, const void *right)
+{
+    const struct piece *a = left, *b = right;
+
+    return (a->memory > b->memory) - (a->memory < b->memory);
+}
+
+static void pieces_are_zero_aligned_and_apart(void **state)
+{
+    struct piece *all = &pieces[0][0];
+
+    (void)state;
+    run_threads(THREADS, take_pieces, pieces, sizeof pieces[0]);
+    qsort(all, THREADS * PIECES, sizeof *all, compare_pieces);
+    for (size_t i = 1; i < THREADS * PIECES; i++)
+        assert_true(all[i - 1].memory + all[i - 1].bytes <= all[i].memory);
+}
+
+static void a_piece_may_be_longer_than_what_is_mapped_at_once(void **state)
+{
+    unsigned char *memory = metadata_allocate(3 * MIB, 64);
+
+    (void)state;
+    assert_non_null(memory);
+    assert_true(is_zero(memory, 3 * MIB));
+    memset(memory, 1, 3 * MIB);
+}
+
+static void the_bytes_are_counted(void **state)
+{
+    size_t before = metadata_bytes();
+
+    (void)state;
+    assert_non_null(metadata_allocate(2 * MIB, 64));
+    assert_in_range(metadata_bytes() - before, 2 * MIB, 3 * MIB);
+    assert_true(os_mapped_bytes() >= metadata_bytes());
+}
+
+static void reserved_metadata_needs_no_kernel_call(void **state)
+{
+    (void)state;
+    assert_true(metadata_reserve(MIB));
+    uint64_t calls = os_kernel_calls();
+    uint64_t faults = minor_faults();
+    for (size_t i = 0; i < MIB / 512; i++) {
+        unsigned char *memory = metadata_allocate(448, 64);
+        require(memory != NULL);
+        memory[0] = 1;
+    }
+    faults = minor_faults() - faults;
+    assert_int_equal(os_kernel_calls(), calls);
+    if (!UNDER_SANITIZER)
+        assert_int_equal(faults, 0);
+}
+
+static void without_memory_there_is_none(void **state)
+{
+    (void)state;
+    os_set_limit(1);
+    assert_null(metadata_allocate(16 * MIB, 64));
+    assert_false(metadata_reserve(16 * MIB));
+    os_set_limit(0);
+    assert_non_null(metadata_allocate(16 * MIB, 64));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pieces_are_zero_aligned_and_apart),
+        cmocka_unit_test(a_piece_may_be_longer_than_what_is_mapped_at_once),
+        cmocka_unit_test(the_bytes_are_counted),
+        cmocka_unit_test(reserved_metadata_needs_no_kernel_call),
+        cmocka_unit_test(without_memory_there_is_none),
+    };
+
+    return run_all(tests);
+}

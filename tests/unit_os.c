@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT */
+/* The system layer: alignment, accounting, the cap, and errno left alone. */
+#include "support.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "os.h"
+
+enum { SENTINEL = 4711 };
+
+static void mappings_are_zero_and_aligned(void **state)
+{
+    (void)state;
+    for (size_t alignment = OS_MAP_ALIGNMENT; alignment <= 64 * MIB;
+         alignment *= 4) {
+        char *address = os_map_aligned(3 * OS_MAP_ALIGNMENT, alignment);
+        assert_non_null(address);
+        assert_int_equal((uintptr_t)address % alignment, 0);
+        assert_true(is_zero(address, 3 * OS_MAP_ALIGNMENT));
+        memset(address, 1, 3 * OS_MAP_ALIGNMENT);
+        assert_true(os_unmap(address, 3 * OS_MAP_ALIGNMENT));
+    }
+}
+
+static void what_is_mapped_is_counted(void **state)
+{
+    size_t before = os_mapped_bytes();
+    uint64_t calls = os_kernel_calls();
+    char *address = os_map(MIB);
+
+    (void)state;
+    assert_int_equal(os_mapped_bytes() - before, MIB);
+    assert_true(os_mapped_peak_bytes() >= before + MIB);
+    assert_true(os_kernel_calls() > calls);
+    assert_true(os_resize(address, MIB, MIB / 2));
+    assert_int_equal(os_mapped_bytes() - before, MIB / 2);
+    assert_true(os_unmap(address, MIB / 2));
+    assert_int_equal(os_mapped_bytes(), before);
+    assert_true(os_mapped_peak_bytes() >= before + MIB);
+}
+
+static void purged_pages_read_as_zero(void **state)
+{
+    char *address = os_map(MIB);
+
+    (void)state;
+    memset(address, 1, MIB);
+    assert_true(os_purge(address + PAGE_BYTES, 10 * PAGE_BYTES));
+    assert_int_equal(address[0], 1);
+    assert_true(is_zero(address + PAGE_BYTES, 10 * PAGE_BYTES));
+    assert_int_equal(address[11 * PAGE_BYTES], 1);
+    assert_true(os_unmap(address, MIB));
+}
+
+static void pages_move_without_being_copied(void **state)
+{
+    char *from = os_map(MIB);
+    char *to = os_map(2 * MIB);
+    size_t before = os_mapped_bytes();
+
+    (void)state;
+    fill(from, MIB, 3);
+    assert_true(os_move(from, MIB, to));
+    assert_true(holds(to, MIB, 3));
+    assert_int_equal(before - os_mapped_bytes(), MIB);
+    assert_true(os_unmap(to, 2 * MIB));
+}
+
+static void the_cap_is_hard(void **state)
+{
+    size_t before = os_mapped_bytes();
+    char *address;
+
+    (void)state;
+    os_set_limit(before + MIB);
+    assert_null(os_map(2 * MIB));
+    assert_int_equal(os_mapped_bytes(), before);
+    address = os_map(MIB);
+    assert_non_null(address);
+    assert_null(os_map(OS_MAP_ALIGNMENT));
+    assert_false(os_resize(address, MIB, 2 * MIB));
+    assert_int_equal(os_mapped_bytes(), before + MIB);
+    os_set_limit(0);
+    assert_true(os_unmap(address, MIB));
+    assert_int_equal(os_mapped_bytes(), before);
+}
+
+static void a_length_that_cannot_be_is_refused(void **state)
+{
+    size_t before = os_mapped_bytes();
+
+    (void)state;
+    assert_null(os_map_aligned((size_t)1 << 62, OS_MAP_ALIGNMENT));
+    assert_null(os_map_aligned(OS_MAP_ALIGNMENT, (size_t)1 << 62));
+    assert_int_equal(os_mapped_bytes(), before);
+}
+
+static int refused_times;
+
+static int refuse_for_a_while(void *address, size_t length, int advice)
+{
+    if (++refused_times % 3 != 0) {
+        errno = EAGAIN;
+        return -1;
+    }
+    return madvise(address, length, advice);
+}
+
+static int refuse_for_ever(void *address, size_t length, int advice)
+{
+    (void)address;
+    (void)length;
+    (void)advice;
+    refused_times++;
+    errno = EAGAIN;
+    return -1;
+}
+
+static void a_purge_is_repeated_a_bounded_number_of_times(void **state)
+{
+    char *address = os_map(MIB);
+
+    (void)state;
+    memset(address, 1, MIB);
+    os_calls.madvise = refuse_for_a_while;
+    assert_true(os_purge(address, MIB));
+    assert_true(is_zero(address, MIB));
+    os_calls.madvise = refuse_for_ever;
+    refused_times = 0;
+    assert_false(os_purge(address, MIB));
+    assert_in_range(refused_times, 2, 100);
+    os_calls.madvise = madvise;
+    assert_true(os_unmap(address, MIB));
+}
+
+static void errno_is_left_alone(void **state)
+{
+    (void)state;
+    errno = SENTINEL;
+    char *address = os_map(MIB);
+    assert_int_equal(errno, SENTINEL);
+    os_purge(address, MIB);
+    os_populate(address, MIB);
+    os_advise_huge(address, MIB);
+    assert_int_equal(errno, SENTINEL);
+    assert_null(os_map_aligned((size_t)1 << 62, OS_MAP_ALIGNMENT));
+    assert_int_equal(errno, SENTINEL);
+    os_resize(address, MIB, (size_t)1 << 60);
+    assert_int_equal(errno, SENTINEL);
+    assert_false(os_unmap(address + 1, MIB));
+    assert_int_equal(errno, SENTINEL);
+    assert_true(os_unmap(address, MIB));
+    assert_int_equal(errno, SENTINEL);
+}
+
+static void the_clock_never_goes_back(void **state)
+{
+    uint64_t last = os_now();
+
+    (void)state;
+    for (int i = 0; i < 10000; i++) {
+        uint64_t now = os_now();
+        require(now >= last);
+        last = now;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mappings_are_zero_and_aligned),
+        cmocka_unit_test(what_is_mapped_is_counted),
+        cmocka_unit_test(purged_pages_read_as_zero),
+        cmocka_unit_test(pages_move_without_being_copied),
+        cmocka_unit_test(the_cap_is_hard),
+        cmocka_unit_test(a_length_that_cannot_be_is_refused),
+        cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
+        cmocka_unit_test(errno_is_left_alone),
+        cmocka_unit_test(the_clock_never_goes_back),
+    };
+
+    return run_all(tests);
+}

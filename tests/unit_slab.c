@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+/* Slabs: each block in one hand, lowest slab first, free pages given back. */
+#include "support.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "page_map.h"
+#include "size_class.h"
+#include "slab_internal.h"
+
+enum { OWNER = 7, WANTED = 50 };
+
+static void fill_all(struct slab_source *source, unsigned class,
+                     void **blocks, size_t count)
+{
+    size_t got = 0;
+
+    while (got < count) {
+        size_t more =
+            slab_fill(source, class, blocks + got,
+                      count - got < WANTED ? count - got : WANTED);
+        require(more > 0);
+        got += more;
+    }
+}
+
+static void check_class(unsigned class)
+{
+    enum { MANY = 3000, BYTES_MAX = 4 << 20 };
+    static void *blocks[MANY];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[class].size;
+    size_t count = BYTES_MAX / size < MANY ? BYTES_MAX / size : MANY;
+
+    fill_all(&source, class, blocks, count);
+    require_disjoint(blocks, count);
+    for (size_t i = 0; i < count; i++) {
+        uint32_t entry = page_map_entry(blocks[i]);
+        assert_int_equal(page_map_class(entry), class);
+        assert_int_equal(entry >> ENTRY_OWNER_SHIFT, OWNER);
+        assert_true(slab_is_live(class, blocks[i]));
+        memset(blocks[i], 1, size);
+        for (size_t inside = 16; inside < size; inside += size / 16 * 16)
+            assert_false(slab_is_live(class, (char *)blocks[i] + inside));
+    }
+    slab_return(class, blocks, count);
+    for (size_t i = 0; i < count; i++)
+        assert_false(slab_is_live(class, blocks[i]));
+    slab_let_go(&source);
+}
+
+static void blocks_of_every_class_lie_apart_and_are_known(void **state)
+{
+    (void)state;
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        check_class(class);
+}
+
+static void the_highest_address_comes_first_in_a_fill(void **state)
+{
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[WANTED];
+
+    (void)state;
+    slab_trim();
+    size_t count = slab_fill(&source, 20, blocks, WANTED);
+    for (size_t i = 1; i < count; i++)
+        assert_true((uintptr_t)blocks[i - 1] > (uintptr_t)blocks[i]);
+    slab_return(20, blocks, count);
+    slab_let_go(&source);
+}
+
+static void what_came_to_rest_is_taken_before_more_is_carved(void **state)
+{
+    enum { COUNT = 2000, CLASS = 9 };
+    static void *first[COUNT], *second[COUNT];
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    fill_all(&source, CLASS, first, COUNT);
+    slab_return(CLASS, first, COUNT);
+    slab_let_go(&source);
+    struct slab_totals before = slab_totals();
+    fill_all(&source, CLASS, second, COUNT);
+    struct slab_totals after = slab_totals();
+    assert_int_equal(after.slabs, before.slabs);
+    assert_in_range(after.carved_blocks - before.carved_blocks, 0, 1024);
+    assert_int_equal(before.resting_blocks - after.resting_blocks
+                         + after.carved_blocks - before.carved_blocks,
+                     COUNT);
+    slab_return(CLASS, second, COUNT);
+    slab_let_go(&source);
+}
+
+/* Too few blocks for a page to come free, but they are found. */
+static void a_slab_is_listed_as_soon_as_some_blocks_rest(void **state)
+{
+    enum { CLASS = 7, COUNT = 4096, HALF = COUNT / 2 };
+    static void *blocks[COUNT], *some[HALF];
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    for (size_t i = 0; i < HALF; i++)
+        some[i] = blocks[2 * i];
+    slab_return(CLASS, some, HALF);
+    uint64_t carved = slab_totals().carved_blocks;
+    fill_all(&source, CLASS, some, HALF);
+    assert_in_range(slab_totals().carved_blocks - carved, 0,
+                    size_classes[CLASS].capacity);
+    slab_let_go(&source);
+    for (size_t i = 0; i < HALF; i++)
+        slab_return(CLASS, &blocks[2 * i + 1], 1);
+    slab_return(CLASS, some, HALF);
+}
+
+static void a_slab_that_is_held_is_filled_from_by_its_holder_only(void **state)
+{
+    enum { CLASS = 30, COUNT = 4 };
+    struct slab_source one = {.owner = OWNER}, other = {.owner = OWNER + 1};
+    void *ours[COUNT], *theirs[COUNT];
+
+    (void)state;
+    fill_all(&one, CLASS, ours, COUNT);
+    fill_all(&other, CLASS, theirs, COUNT);
+    assert_ptr_not_equal(one.held, other.held);
+    assert_ptr_not_equal(page_map_descriptor(ours[0]),
+                         page_map_descriptor(theirs[0]));
+    slab_return(CLASS, ours, COUNT);
+    slab_return(CLASS, theirs, COUNT);
+    slab_let_go(&one);
+    slab_let_go(&other);
+    assert_null(one.held);
+}
+
+static void a_trim_gives_back_the_pages_of_what_rests(void **state)
+{
+    enum { CLASS = 24, COUNT = 1000 };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        memset(blocks[i], 1, size);
+    void *kept = blocks[COUNT / 2];
+    blocks[COUNT / 2] = blocks[COUNT - 1];
+    slab_return(CLASS, blocks, COUNT - 1);
+    slab_let_go(&source);
+    size_t bytes = slab_trim();
+    assert_in_range(bytes, (COUNT - 1) * size * 9 / 10, SIZE_MAX);
+    assert_int_equal(slab_trim(), 0);
+    /* The one that lives keeps its contents; the others are pages of zero. */
+    assert_int_equal(((char *)kept)[0], 1);
+    assert_int_equal(((char *)kept)[size - 1], 1);
+    /* Pages that are used again are no longer without memory. */
+    uint64_t purged = atomic_load(&slab_sums.purged_bytes);
+    fill_all(&source, CLASS, blocks, COUNT - 1);
+    slab_return(CLASS, blocks, COUNT - 1);
+    assert_true(atomic_load(&slab_sums.purged_bytes) + COUNT * size / 2
+                <= purged);
+    slab_return(CLASS, &kept, 1);
+    slab_let_go(&source);
+}
+
+/* --- many threads --- */
+
+enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 300 : 3000, CLASS_BUSY = 12 };
+
+static atomic_bool purging_ends;
+
+/* A block that two threads had at once would be found spoilt. */
+static void *fill_and_return(void *argument)
+{
+    struct slab_source source = {.owner = (uint32_t)(uintptr_t)argument};
+    size_t size = size_classes[CLASS_BUSY].size;
+    struct random random = {(uintptr_t)argument};
+
+    for (size_t i = 0; i < ROUNDS; i++) {
+        void *blocks[WANTED];
+        size_t count = slab_fill(&source, CLASS_BUSY, blocks,
+                                 1 + random_below(&random, WANTED));
+        require(count > 0);
+        for (size_t j = 0; j < count; j++)
+            fill(blocks[j], size, (uintptr_t)argument + j);
+        for (size_t j = 0; j < count; j++)
+            require(holds(blocks[j], size, (uintptr_t)argument + j));
+        slab_return(CLASS_BUSY, blocks, count);
+        if (random_below(&random, 4) == 0)
+            slab_let_go(&source);
+    }
+    slab_let_go(&source);
+    return NULL;
+}
+
+static void *purge(void *unused)
+{
+    while (!atomic_load(&purging_ends)) {
+        bool more;
+        slab_purge_step(&more);
+        slab_trim();
+    }
+    return unused;
+}
+
+struct role {
+    thread_body *body;
+};
+
+static void *play(void *argument)
+{
+    struct role *role = argument;
+
+    return role->body(argument);
+}
+
+static void *fill_beside_a_purge(void *argument)
+{
+    fill_and_return(argument);
+    atomic_store(&purging_ends, true);
+    return NULL;
+}
+
+static void threads_share_slabs_under_a_constant_purge(void **state)
+{
+    struct role roles[THREADS] = {{fill_beside_a_purge},
+                                  {fill_and_return},
+                                  {fill_and_return}, {purge}};
+    struct slab_totals before = slab_totals();
+
+    (void)state;
+    run_threads(THREADS, play, roles, sizeof roles[0]);
+    struct slab_totals after = slab_totals();
+    /* All that was carved rests again. */
+    assert_int_equal(after.carved_blocks - after.resting_blocks,
+                     before.carved_blocks - before.resting_blocks);
+    assert_in_range(after.slabs - before.slabs, 0, 64);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_of_every_class_lie_apart_and_are_known),
+        cmocka_unit_test(the_highest_address_comes_first_in_a_fill),
+        cmocka_unit_test(what_came_to_rest_is_taken_before_more_is_carved),
+        cmocka_unit_test(a_slab_is_listed_as_soon_as_some_blocks_rest),
+        cmocka_unit_test(a_slab_that_is_held_is_filled_from_by_its_holder_only),
+        cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
+        cmocka_unit_test(threads_share_slabs_under_a_constant_purge),
+    };
+
+    return run_all(tests);
+}

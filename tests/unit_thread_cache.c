@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+/* A thread's cache: what it holds, how much of it, and what it hands on. */
+#include "support.h"
+
+
+#include "depot.h"
+#include "page_map.h"
+#include "partyalloc.h"
+#include "size_class.h"
+#include "thread.h"
+#include "thread_cache.h"
+
+enum { MANY = 3000 };
+#define CACHE_BYTES (512 * KIB)
+
+static void *blocks[MANY];
+
+static struct cache_totals totals(void)
+{
+    return cache_totals();
+}
+
+static void *allocate(unsigned class)
+{
+    void *block = partyalloc_allocate(size_classes[class].size, ANY_TYPE);
+
+    require(block != NULL);
+    return block;
+}
+
+static void release(void *block)
+{
+    partyalloc_free(block, ANY_TYPE);
+}
+
+static void an_own_block_comes_back_first(void **state)
+{
+    (void)state;
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        void *first = allocate(class);
+        void *second = allocate(class);
+        release(first);
+        release(second);
+        /* Of what is too large for a cache the order is the depot's. */
+        void *again = allocate(class);
+        assert_true(again == second || again == first);
+        release(again);
+    }
+    partyalloc_thread_flush();
+}
+
+static void a_cache_stays_within_its_bytes(void **state)
+{
+    (void)state;
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        size_t count = 4 * MIB / size_classes[class].size;
+        count = count < MANY ? count : MANY;
+        for (size_t i = 0; i < count; i++)
+            blocks[i] = allocate(class);
+        for (size_t i = 0; i < count; i++) {
+            release(blocks[i]);
+            if (i % 16 == 0)
+                require(totals().bytes <= CACHE_BYTES);
+        }
+        assert_in_range(totals().bytes, 0, CACHE_BYTES);
+    }
+    partyalloc_thread_flush();
+    assert_int_equal(totals().bytes, 0);
+    assert_int_equal(totals().blocks, 0);
+}
+
+static void a_flush_leaves_nothing_and_keeps_every_block(void **state)
+{
+    enum { CLASS = 10 };
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(CLASS);
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
+    uint64_t carved = slab_totals().carved_blocks;
+    partyalloc_thread_flush();
+    assert_int_equal(totals().blocks, 0);
+    assert_int_equal(slab_totals().resting_blocks + depot_totals().blocks,
+                     slab_totals().carved_blocks);
+    /* All of them can be had again. */
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(CLASS);
+    assert_in_range(slab_totals().carved_blocks - carved, 0, 256);
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
+    partyalloc_thread_flush();
+}
+
+static void a_cache_hit_touches_nothing_shared(void **state)
+{
+    enum { ROUNDS = 10000, HELD = 8 };
+    void *held[HELD];
+
+    (void)state;
+    for (unsigned class = 0; size_classes[class].size <= 1024; class++) {
+        for (size_t i = 0; i < HELD; i++)
+            held[i] = allocate(class);
+        for (size_t i = 0; i < HELD; i++)
+            release(held[i]);
+        struct cache_totals before = totals();
+        for (size_t i = 0; i < ROUNDS; i++) {
+            held[0] = allocate(class);
+            held[1] = allocate(class);
+            release(held[0]);
+            release(held[1]);
+        }
+        assert_int_equal(totals().misses, before.misses);
+        assert_int_equal(totals().overflows, before.overflows);
+    }
+    partyalloc_thread_flush();
+}
+
+/* At the edge of a magazine a thread must not go to the depot each time. */
+static void going_to_and_fro_costs_no_slow_path_each_time(void **state)
+{
+    enum { CLASS = 3, ROUNDS = 200, SWING_MAX = 300 };
+
+    (void)state;
+    for (size_t swing = 1; swing <= SWING_MAX; swing += 7) {
+        for (size_t round = 0; round < 4; round++) {
+            for (size_t i = 0; i < swing; i++)
+                blocks[i] = allocate(CLASS);
+            for (size_t i = 0; i < swing; i++)
+                release(blocks[i]);
+        }
+        struct cache_totals before = totals();
+        for (size_t round = 0; round < ROUNDS; round++) {
+            for (size_t i = 0; i < swing; i++)
+                blocks[i] = allocate(CLASS);
+            for (size_t i = 0; i < swing; i++)
+                release(blocks[i]);
+        }
+        struct cache_totals after = totals();
+        /* Per operation, at most one in twenty. */
+        assert_true(after.misses - before.misses + after.overflows
+                        - before.overflows
+                    <= 2 * swing * ROUNDS / 20 + ROUNDS / 10);
+    }
+    partyalloc_thread_flush();
+}
+
+static void *allocate_many(void *class)
+{
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(*(unsigned *)class);
+    return NULL;
+}
+
+/* Passive false sharing: a thread that frees another's blocks does not get
+ * them again one by one. */
+static void anothers_block_is_not_handed_out_again_at_once(void **state)
+{
+    unsigned class = 2;
+
+    (void)state;
+    void *own = allocate(class);
+    run_thread(allocate_many, &class);
+    for (size_t i = 0; i < 10; i++) {
+        release(blocks[i]);
+        void *next = allocate(class);
+        assert_ptr_not_equal(next, blocks[i]);
+        release(next);
+    }
+    for (size_t i = 10; i < MANY; i++)
+        release(blocks[i]);
+    release(own);
+    partyalloc_thread_flush();
+    assert_int_equal(totals().blocks, 0);
+}
+
+static void the_tag_of_a_cache_is_in_the_entries_of_its_slabs(void **state)
+{
+    (void)state;
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        void *block = allocate(class);
+        uint32_t entry = page_map_entry(block);
+        /* Taken from a depot that is empty, so from a slab of our own. */
+        assert_int_equal(entry ^ thread_bins->tag, class << ENTRY_BIN_SHIFT);
+        release(block);
+    }
+    partyalloc_thread_flush();
+}
+
+static void *remember_bins(void *place)
+{
+    release(allocate(1));
+    *(struct bins **)place = thread_bins;
+    return NULL;
+}
+
+static void an_exited_threads_cache_is_the_next_ones(void **state)
+{
+    struct bins *first, *second;
+
+    (void)state;
+    run_thread(remember_bins, &first);
+    run_thread(remember_bins, &second);
+    assert_ptr_equal(first, second);
+    assert_ptr_not_equal(first, thread_bins);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_tag_of_a_cache_is_in_the_entries_of_its_slabs),
+        cmocka_unit_test(an_own_block_comes_back_first),
+        cmocka_unit_test(a_cache_stays_within_its_bytes),
+        cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
+        cmocka_unit_test(a_cache_hit_touches_nothing_shared),
+        cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
+        cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
+        cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),
+    };
+
+    return run_all(tests);
+}
