@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The watch: the kernel tells us of every call that changes the memory of the
+ * process, whoever makes it: the allocator, libc or a library.  The calls are
+ * counted and then go on as if nobody had looked.
+ */
+#ifndef TITLE_WATCH_H
+#define TITLE_WATCH_H
+
+#include <stdint.h>
+
+/* Sets the watch up and sees that it works; stops the title when the system
+ * cannot.  Once a process: calls are noticed, and slow, from now to its end. */
+void watch_open(void);
+
+/* Begins to count. */
+void watch_begin(void);
+
+/* Ends to count; returns how many calls there were. */
+uint64_t watch_end(void);
+
+/* Prints how many calls of which kind there were. */
+void watch_print(void);
+
+#endif
