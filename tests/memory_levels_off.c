@@ -62,10 +62,12 @@ static bool free_row(void *_Atomic *row)
 
 static void *only_free(void *resident_peak)
 {
-    bool any = true;
+    bool any = true, last = false;
 
-    while (any || atomic_load(&producers_left) != 0) {
+    /* Once more after the last producer has put down its last block. */
+    while (any || !last) {
         any = false;
+        last = atomic_load(&producers_left) == 0;
         for (size_t i = 0; i < PRODUCERS; i++)
             any = free_row(table[i]) || any;
         size_t now = resident_bytes();
