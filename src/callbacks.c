@@ -90,12 +90,21 @@ static SLOW_PATH void *allocate_large_slow(size_t size, size_t alignment,
     return block;
 }
 
+static MISS_PATH void *allocate_missed(size_t offset)
+{
+    void *block =
+        bins_take_single(thread_bins, (unsigned)(offset >> ENTRY_BIN_SHIFT));
+    if (likely(block != NULL))
+        return block;
+    return allocate_small_slow(offset);
+}
+
 FAST_PATH void *allocate_from(size_t offset)
 {
     void *block = cursor_pop(&bins_at(thread_bins, offset)->own);
     if (likely(block != NULL))
         return block;
-    return allocate_small_slow(offset);
+    return allocate_missed(offset);
 }
 
 EXPORTED void *partyalloc_allocate(size_t size, uint32_t memory_type_id)
@@ -185,13 +194,20 @@ static SLOW_PATH void free_slow(uint32_t entry, void *pointer)
         fatal_misuse("invalid free", pointer);
 }
 
+static MISS_PATH void free_missed(uint32_t entry, void *pointer)
+{
+    if (likely(bins_give_single(thread_bins, entry, pointer)))
+        return;
+    free_slow(entry, pointer);
+}
+
 EXPORTED void partyalloc_free(void *pointer, uint32_t memory_type_id)
 {
     (void)memory_type_id;
     uint32_t entry = page_map_entry(pointer);
     if (likely(bins_push(thread_bins, entry, pointer)))
         return;
-    free_slow(entry, pointer);
+    free_missed(entry, pointer);
 }
 
 /* --- Sizes ---------------------------------------------------------------- */

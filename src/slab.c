@@ -51,9 +51,11 @@ void slab_unhold(struct slab *slab)
 void slab_let_go(struct slab_source *source)
 {
     struct slab *slab = source->held;
-    source->held = NULL;
     if (slab == NULL)
         return;
+    source->held = slab->next_held;
+    slab->next_held = NULL;
+    slab_share_local(slab);
     slab_expect_purge(
         slab, atomic_load_explicit(&slab->resting, memory_order_relaxed));
     slab_unhold(slab);
@@ -148,7 +150,7 @@ static void make_present(struct slab *slab)
     }
 }
 
-static struct slab *choose(struct slab_source *source, unsigned class)
+struct slab *slab_choose(struct slab_source *source, unsigned class)
 {
     struct slab *slab = reuse(class, source->owner);
     if (slab == NULL)
@@ -233,7 +235,7 @@ static size_t take_resting(struct slab *slab, void **blocks, size_t wanted)
     return count;
 }
 
-static size_t carve(struct slab *slab, void **blocks, size_t wanted)
+size_t slab_carve(struct slab *slab, void **blocks, size_t wanted)
 {
     const struct size_class *geometry = &size_classes[slab->class];
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
@@ -280,13 +282,13 @@ size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
     size_t count = 0;
     while (count == 0) {
         if (source->held == NULL)
-            source->held = choose(source, class);
+            source->held = slab_choose(source, class);
         struct slab *slab = source->held;
         if (slab == NULL)
             return 0;
         count = take_resting(slab, blocks, wanted);
         if (count < wanted)
-            count += carve(slab, blocks + count, wanted - count);
+            count += slab_carve(slab, blocks + count, wanted - count);
         if (count < wanted)
             slab_let_go(source);
     }

@@ -8,11 +8,10 @@
  * Of each block a state is known, one byte that only the one place that has
  * the block may write (I4):
  *
- *     FRESH  not carved yet                             writer: the slab's
- * holder OUT    with the title or in a thread's cache      writer: that holder
- *     DEPOT  in a magazine of the depot                 writer: the taker
- *     REST   at rest here                               writer: the slab's
- * holder
+ *     FRESH  not carved yet                        writer: the slab's holder
+ *     OUT    with the title or in a thread's cache  writer: who has the block
+ *     AWAY   in the depot, or on the way to it     writer: the taker
+ *     REST   at rest here                          writer: the slab's holder
  *
  * The step from OUT finds what is freed twice: the block is not OUT then.
  */
@@ -33,10 +32,10 @@ enum block_state {
 struct slab;
 struct magazine;
 
-/* Where a cache fills a class from: the slab that it alone may take blocks
+/* Where a cache fills a class from: the slabs that it alone may take blocks
  * from, and how it has grown lately. */
 struct slab_source {
-    struct slab *held; /* NULL: none */
+    struct slab *held; /* by `next_held`: one, or for single blocks a few */
     uint32_t owner;    /* entered in the page map for slabs that it holds */
     uint32_t growth;   /* slabs without pages, of late; the filler's */
 };
@@ -51,10 +50,26 @@ struct slab_source {
 size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
                  size_t wanted);
 
+/* The longest slabs, in blocks, for what follows: a bit for each block. */
+enum { SLAB_LOCAL_MAX = 64 };
+
+/*
+ * A block of a class of which blocks go one by one: slab_take_local() has one
+ * only when one rests in a slab that the source holds, slab_take_one() carves
+ * one or takes another slab to hold.  NULL: there is none.
+ */
+void *slab_take_local(struct slab_source *source);
+void *slab_take_one(struct slab_source *source, unsigned class);
+
+/* Brings such a block to rest if its slab is one that the source holds.  Stops
+ * the process when it is no block or not OUT. */
+bool slab_give_local(struct slab_source *source, unsigned class,
+                     const void *block);
+
 /* Whether the held slab has a block to give. */
 bool slab_is_ready(const struct slab_source *source);
 
-/* Lets go of the held slab, so that other caches can fill from it. */
+/* Lets go of the (first) held slab, so that other caches can fill from it. */
 void slab_let_go(struct slab_source *source);
 
 /* Brings OUT blocks of a class to rest.  Stops the process when one of them is

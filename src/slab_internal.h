@@ -35,6 +35,9 @@ struct slab {
     uint32_t number;
     uint32_t class;
     bool reserved; /* pages are to stay */
+    /* Who holds it for single blocks; NULL: nobody does.  Only a holder enters
+     * itself and takes itself out, so for everyone else it is just not them. */
+    _Atomic(struct slab_source *) holder;
 
     /* Shared. */
     _Alignas(CACHE_LINE) _Atomic(bool) held;
@@ -47,6 +50,11 @@ struct slab {
     uint32_t owner;        /* in the page map */
     uint32_t cursor;       /* where the search for blocks at rest goes on */
     uint32_t present;      /* bytes from base that were made present */
+    struct slab *next_held; /* by the same source */
+    /* A bit for each block at rest that is not counted in `resting`: the
+     * holder's alone, to be taken without a look at what others do. */
+    _Atomic(uint64_t) local_free;
+    uint64_t local_all; /* a bit for each block carved */
     uint32_t purged_pages; /* bits set in: */
     uint64_t purged[PAGE_WORDS]; /* a bit for each page given back */
 
@@ -74,6 +82,15 @@ extern INTERNAL struct slab_sums slab_sums;
  * it in the sets where it belongs. */
 bool slab_hold(struct slab *slab);
 void slab_unhold(struct slab *slab);
+
+/* A slab for a source to take blocks from, held; NULL: out of memory. */
+struct slab *slab_choose(struct slab_source *source, unsigned class);
+
+/* Carves up to `wanted` blocks that were not there before. */
+size_t slab_carve(struct slab *slab, void **blocks, size_t wanted);
+
+/* Counts what rests in `local_free` like everything else. */
+void slab_share_local(struct slab *slab);
 
 /* Enters a slab that nobody holds in the sets where it belongs. */
 void slab_list(struct slab *slab);

@@ -272,8 +272,11 @@ static void add_resting(unsigned class, struct slab_totals *totals)
         const struct slab *slab = slab_index_get(class, number);
         if (slab == NULL)
             continue;
+        uint64_t local =
+            atomic_load_explicit(&slab->local_free, memory_order_relaxed);
         uint64_t blocks =
-            atomic_load_explicit(&slab->resting, memory_order_relaxed);
+            atomic_load_explicit(&slab->resting, memory_order_relaxed) +
+            (unsigned)__builtin_popcountll(local);
         totals->resting_blocks += blocks;
         totals->resting_bytes += blocks * size_classes[class].size;
     }

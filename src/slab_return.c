@@ -26,18 +26,6 @@ SLOW_PATH _Noreturn void slab_misuse_slow(unsigned class, const void *block)
     fatal_misuse(never ? "invalid free" : "double free", block);
 }
 
-/* The state of a block that is being freed; stops the process when it is not
- * OUT. */
-FAST_PATH _Atomic(uint8_t) *judge(unsigned class, const void *block)
-{
-    _Atomic(uint8_t) *state = slab_state(class, block);
-    if (unlikely(state == NULL) ||
-        unlikely(atomic_load_explicit(state, memory_order_relaxed) !=
-                 BLOCK_OUT))
-        slab_misuse_slow(class, block);
-    return state;
-}
-
 /*
  * Counts blocks that came to rest in one slab.  A slab that nobody holds and
  * that had blocks at rest before is listed already, or about to be (I6).
@@ -60,7 +48,7 @@ void slab_return(unsigned class, void *const *blocks, size_t count)
     uint32_t length = 0;
     slab_add_dirty((int64_t)(count * size_classes[class].size));
     for (size_t i = 0; i < count; i++) {
-        _Atomic(uint8_t) *state = judge(class, blocks[i]);
+        _Atomic(uint8_t) *state = slab_judge(class, blocks[i]);
         struct slab *slab = page_map_descriptor(blocks[i]);
         if (slab != run && length != 0) {
             rested(run, length);
@@ -93,7 +81,7 @@ void slab_mark_away(unsigned class, struct magazine *magazine)
 {
     size_t count = magazine->count;
     for (size_t i = 0; i < count; i++) {
-        _Atomic(uint8_t) *state = judge(class, magazine->slots[i]);
+        _Atomic(uint8_t) *state = slab_judge(class, magazine->slots[i]);
         /* Relaxed: the block and its state travel with the magazine. */
         atomic_store_explicit(state, BLOCK_AWAY, memory_order_relaxed);
         magazine->states[i] = state;
@@ -112,7 +100,7 @@ void slab_mark_out(struct magazine *magazine)
 
 void slab_mark_away_one(unsigned class, const void *block)
 {
-    atomic_store_explicit(judge(class, block), BLOCK_AWAY,
+    atomic_store_explicit(slab_judge(class, block), BLOCK_AWAY,
                           memory_order_relaxed);
 }
 

@@ -19,4 +19,16 @@ FAST_PATH _Atomic(uint8_t) *slab_state(unsigned class, const void *pointer)
     return &slab->states[index];
 }
 
+/* The state of a block that is being freed; stops the process when it is not
+ * OUT. */
+FAST_PATH _Atomic(uint8_t) *slab_judge(unsigned class, const void *block)
+{
+    _Atomic(uint8_t) *state = slab_state(class, block);
+    if (unlikely(state == NULL) ||
+        unlikely(atomic_load_explicit(state, memory_order_relaxed) !=
+                 BLOCK_OUT))
+        slab_misuse_slow(class, block);
+    return state;
+}
+
 #endif

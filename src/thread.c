@@ -85,10 +85,8 @@ static void bind(struct cache *cache)
         thread_bins = &bins_departed;
 }
 
-struct cache *thread_enter(void)
+SLOW_PATH struct cache *thread_enter_slow(void)
 {
-    if (likely(thread_bins != &bins_absent && thread_bins != &bins_departed))
-        return cache_of(thread_bins);
     int saved = errno;
     struct cache *cache = take_idle();
     if (cache != NULL && thread_bins == &bins_absent)
@@ -97,22 +95,19 @@ struct cache *thread_enter(void)
     return cache;
 }
 
-void thread_leave(struct cache *cache)
+SLOW_PATH void thread_leave_slow(struct cache *cache)
 {
-    if (likely(thread_bins == cache_bins(cache)))
-        return;
     cache_flush(cache);
     stack_push(&idle.stack, cache_node(cache));
 }
 
 void thread_flush(void)
 {
-    if (thread_bins != &bins_absent && thread_bins != &bins_departed)
+    if (thread_has_cache())
         cache_flush(cache_of(thread_bins));
 }
 
-/* --- Process
- * ------------------------------------------------------------------- */
+/* --- Process -------------------------------------------------------------- */
 
 /*
  * In the child of a fork only the forking thread goes on.  It takes over what

@@ -25,10 +25,32 @@ extern _Thread_local struct bins *thread_bins
  * something), or of whose end we shall not hear (no pthread key was left),
  * gets a cache for this one call.
  */
-struct cache *thread_enter(void);
-void thread_leave(struct cache *cache);
+static inline struct cache *thread_enter(void);
+static inline void thread_leave(struct cache *cache);
 
 /* Hands on all that the calling thread's cache holds. */
 void thread_flush(void);
+
+/* --- Inlined -------------------------------------------------------------- */
+
+/* The two for a thread that has no cache for good. */
+struct cache *thread_enter_slow(void);
+void thread_leave_slow(struct cache *cache);
+
+static inline bool thread_has_cache(void)
+{
+    return likely(thread_bins->tag != BINS_EMPTY_TAG);
+}
+
+static inline struct cache *thread_enter(void)
+{
+    return thread_has_cache() ? cache_of(thread_bins) : thread_enter_slow();
+}
+
+static inline void thread_leave(struct cache *cache)
+{
+    if (unlikely(thread_bins != cache_bins(cache)))
+        thread_leave_slow(cache);
+}
 
 #endif

@@ -10,29 +10,31 @@
 enum {
     /* The first fill of a class takes these bytes; later ones more. */
     FILL_FIRST_BYTES = 1 << 10,
-    /* Blocks of more than this part of what a cache may hold go to the depot
-     * one by one: above 16 KiB. */
-    CACHED_FRACTION = 32,
     /* Slow paths that pass before pages to give back are looked for again. */
     PURGE_PATIENCE = 256,
 };
 
 /* --- Allocate ------------------------------------------------------------- */
 
-/* Whether blocks of a class pass the magazines one by one. */
+/* Whether blocks of a class pass the magazines, one by one. */
 static bool is_single(const struct cache *cache, unsigned class)
 {
-    return size_classes[class].size > cache->budget / CACHED_FRACTION ||
-           cache->checked;
+    return class >= cache->bins.single_from;
 }
 
 /* A single block, past the magazines. */
 static void *allocate_one(struct cache *cache, unsigned class)
 {
-    void *block = cache->checked ? NULL : depot_take_one(class);
+    struct slab_source *source = &cache->bins.sources[class];
+    void *block = NULL;
+    if (cache->checked || size_classes[class].capacity > SLAB_LOCAL_MAX) {
+        slab_fill(source, class, &block, 1);
+        return block;
+    }
+    block = slab_take_local(source);
     if (block == NULL)
-        slab_fill(&cache->rest[class].source, class, &block, 1);
-    return block;
+        block = depot_take_one(class);
+    return block != NULL ? block : slab_take_one(source, class);
 }
 
 /* Loads a magazine with blocks in place of the empty one. */
@@ -82,7 +84,7 @@ static void *refill(struct cache *cache, unsigned class)
         return allocate_one(cache, class);
     }
     magazine->count =
-        slab_fill(&cache->rest[class].source, class, magazine->slots, blocks);
+        slab_fill(&cache->bins.sources[class], class, magazine->slots, blocks);
     cache_attach(cache, class, own, magazine, blocks);
     return cursor_pop(own);
 }
@@ -91,7 +93,7 @@ static void *refill(struct cache *cache, unsigned class)
  * to be found, any. */
 static struct magazine *take_from_depot(struct cache *cache, unsigned class)
 {
-    const struct slab_source *source = &cache->rest[class].source;
+    const struct slab_source *source = &cache->bins.sources[class];
     struct magazine *magazine = slab_is_ready(source)
                                     ? depot_take_own(class, source->owner)
                                     : depot_take(class, source->owner);
@@ -102,14 +104,16 @@ static struct magazine *take_from_depot(struct cache *cache, unsigned class)
 
 void *cache_allocate_slow(struct cache *cache, unsigned class)
 {
+    if (is_single(cache, class)) {
+        count_up(&cache->misses);
+        return allocate_one(cache, class);
+    }
     /* A thread that has just got its cache, or borrows one, comes here without
      * having looked. */
     void *block = cursor_pop(&cache->bins.of_class[class].own);
     if (block != NULL)
         return block;
     count_up(&cache->misses);
-    if (is_single(cache, class))
-        return allocate_one(cache, class);
     struct magazine *magazine = cache_take_full(cache, class);
     if (magazine == NULL)
         magazine = take_from_depot(cache, class);
@@ -184,11 +188,14 @@ static struct magazine *exchange(struct cache *cache, unsigned class,
     return full;
 }
 
-/* Frees a single block, past the magazines. */
+/* Frees a single block, past the magazines: to a slab that this cache holds, or
+ * for all to take. */
 static void free_one(struct cache *cache, unsigned class, void *block)
 {
     if (cache->checked)
         slab_return_checked(class, block);
+    else if (slab_give_local(&cache->bins.sources[class], class, block))
+        return;
     else
         depot_give_one(class, block);
     give_back_step(cache);
@@ -227,10 +234,12 @@ uint64_t cache_free_slow(struct cache *cache, uint32_t entry, void *block)
     bool mine = (entry ^ cache->bins.tag) < ENTRY_BIN_LIMIT;
     struct cursor *cursor = mine ? &bin->own : &bin->foreign;
     count_up(&cache->overflows);
-    if (!bins_push(&cache->bins, entry, block)) {
+    if (is_single(cache, class)) {
+        free_one(cache, class, block);
+    } else if (!bins_push(&cache->bins, entry, block)) {
         /* Not just a thread that got its cache by this call. */
         refuse_double_free(cursor, mine, class, block);
-        if (is_single(cache, class) || !make_room(cache, class, cursor))
+        if (!make_room(cache, class, cursor))
             free_one(cache, class, block);
         else
             bins_push(&cache->bins, entry, block);
@@ -247,7 +256,8 @@ void cache_flush(struct cache *cache)
 {
     for (unsigned class = 0; class < CLASS_COUNT; class++) {
         cache_flush_bin(cache, class);
-        slab_let_go(&cache->rest[class].source);
+        while (cache->bins.sources[class].held != NULL)
+            slab_let_go(&cache->bins.sources[class]);
     }
     struct magazine *magazine;
     while ((magazine = atomic_load_explicit(&cache->empties,

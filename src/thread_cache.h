@@ -27,6 +27,7 @@
 #include "page_map.h"
 #include "size_class.h"
 #include "slab.h"
+#include "slab_local.h"
 #include "slab_state.h"
 
 /* The open end of a loaded magazine.  Never NULL: what has no magazine has
@@ -50,6 +51,8 @@ _Static_assert(CLASS_COUNT << ENTRY_BIN_SHIFT <= ENTRY_BIN_LIMIT,
 struct bins {
     struct bin of_class[CLASS_COUNT]; /* at offset 0, see struct bin */
     uint32_t tag;                     /* owner << ENTRY_OWNER_SHIFT */
+    uint32_t single_from; /* from this class on blocks pass one by one */
+    struct slab_source sources[CLASS_COUNT];
 };
 
 struct cache;
@@ -59,8 +62,9 @@ struct cache;
     {                                                                          \
         .of_class = {[0 ... CLASS_COUNT - 1] = {.own = CURSOR_EMPTY,           \
                                                 .foreign = CURSOR_EMPTY}},     \
-        .tag = (uint32_t)OWNER_MAX << ENTRY_OWNER_SHIFT,                       \
+        .tag = BINS_EMPTY_TAG, .single_from = CLASS_COUNT,                     \
     }
+#define BINS_EMPTY_TAG ((uint32_t)OWNER_MAX << ENTRY_OWNER_SHIFT)
 #define CURSOR_EMPTY                                                           \
     {                                                                          \
         .top = &magazine_empty.bottom, .limit = &magazine_empty.bottom         \
@@ -133,6 +137,30 @@ FAST_PATH bool bins_push(struct bins *bins, uint32_t entry, void *block)
                             (unsigned)(offset >> ENTRY_BIN_SHIFT), block);
 }
 
+/* --- Blocks that pass one by one ------------------------------------------ */
+
+/*
+ * A few of these would be the whole budget of a cache, so no magazine holds
+ * them: their bins are always empty and full.  They come from, and go back to,
+ * the slabs that the cache holds, and what does not is left to the slow paths.
+ */
+
+FAST_PATH void *bins_take_single(struct bins *bins, unsigned class)
+{
+    if (class < bins->single_from)
+        return NULL;
+    return slab_take_first(&bins->sources[class]);
+}
+
+FAST_PATH bool bins_give_single(struct bins *bins, uint32_t entry, void *block)
+{
+    uint32_t mine = entry ^ bins->tag;
+    unsigned class = mine >> ENTRY_BIN_SHIFT;
+    if (mine >= ENTRY_BIN_LIMIT || class < bins->single_from)
+        return false;
+    return slab_give_held(&bins->sources[class], class, block);
+}
+
 /* --- Slow paths ----------------------------------------------------------- */
 
 /* Allocates a block of a class whose bin is empty.  NULL: out of memory. */
@@ -156,8 +184,16 @@ void cache_settle(struct cache *cache);
 /* A new cache; NULL: out of metadata. */
 struct cache *cache_make(void);
 
-struct bins *cache_bins(struct cache *cache);
-struct cache *cache_of(struct bins *bins);
+/* A cache begins with its bins. */
+static inline struct bins *cache_bins(struct cache *cache)
+{
+    return (struct bins *)(void *)cache;
+}
+
+static inline struct cache *cache_of(struct bins *bins)
+{
+    return (struct cache *)(void *)bins;
+}
 
 /* For thread.c: the link by which an idle cache lies on a stack, and all
  * caches ever made, one after the other. */

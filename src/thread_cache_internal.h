@@ -19,7 +19,6 @@ struct bin_rest {
     _Atomic(uint32_t) full_blocks;   /* in them */
     uint32_t fill;                   /* blocks in the last fill */
     void **seen_top;                 /* of the own magazine, by is_idle() */
-    struct slab_source source;
 };
 
 /*
@@ -47,6 +46,8 @@ struct cache {
     _Atomic(uint64_t) pops;
     struct bin_rest rest[CLASS_COUNT];
 };
+
+_Static_assert(offsetof(struct cache, bins) == 0, "cache_of()");
 
 /* --- Magazines in and out of cursors and lists (thread_cache_room.c) ------ */
 

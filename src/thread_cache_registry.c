@@ -8,6 +8,19 @@
 static _Atomic(struct cache *) newest;
 static _Atomic(uint32_t) made;
 
+/* Blocks of more than this part of what a cache may hold pass one by one:
+ * above 4 KiB. */
+enum { CACHED_FRACTION = 128 };
+
+static unsigned first_single(const struct cache *cache)
+{
+    unsigned class = 0;
+    while (!cache->checked && class < CLASS_COUNT &&
+           size_classes[class].size <= cache->budget / CACHED_FRACTION)
+        class++;
+    return class;
+}
+
 struct cache *cache_make(void)
 {
     options_fix();
@@ -23,9 +36,10 @@ struct cache *cache_make(void)
     cache->checked = option_checked();
     cache->budget = option_cache_bytes();
     cache->bins = (struct bins)BINS_EMPTY;
+    cache->bins.single_from = first_single(cache);
     cache->bins.tag = owner << ENTRY_OWNER_SHIFT;
     for (unsigned class = 0; class < CLASS_COUNT; class++)
-        cache->rest[class].source.owner = owner;
+        cache->bins.sources[class].owner = owner;
     cache->next = atomic_load_explicit(&newest, memory_order_relaxed);
     /* Publishes the cache to cache_next(). */
     while (!atomic_compare_exchange_weak_explicit(&newest, &cache->next, cache,
@@ -33,17 +47,6 @@ struct cache *cache_make(void)
                                                   memory_order_relaxed))
         ;
     return cache;
-}
-
-struct bins *cache_bins(struct cache *cache)
-{
-    return &cache->bins;
-}
-
-struct cache *cache_of(struct bins *bins)
-{
-    return (struct cache *)(void *)((char *)bins -
-                                    offsetof(struct cache, bins));
 }
 
 struct stack_node *cache_node(struct cache *cache)

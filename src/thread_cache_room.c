@@ -152,7 +152,7 @@ void cache_flush_bin(struct cache *cache, unsigned class)
     hand_on(cache, class, cache_detach(cache, class, &bin->own), false);
     hand_on(cache, class, cache_detach(cache, class, &bin->foreign), true);
     cache->rest[class].fill = 0;
-    cache->rest[class].source.growth = 0;
+    cache->bins.sources[class].growth = 0;
 }
 
 /* Whether the own magazine of a bin is as it was at the last call. */

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Single blocks between a cache and the slabs that it holds.
+ *
+ * What the holder itself frees stays apart from what others bring to rest: in
+ * the bits of `local_free`, which only the holder writes.  So a block that goes
+ * to and fro costs no atomic read-modify-write.
+ */
+#include "slab_internal.h"
+
+#include "slab_local.h"
+
+enum {
+    /* Slabs that a source holds at the most. */
+    HELD_MAX = 8,
+};
+
+static uint32_t carved(const struct slab *slab)
+{
+    return atomic_load_explicit(&slab->carved, memory_order_relaxed);
+}
+
+static uint64_t bit(uint32_t index)
+{
+    return UINT64_C(1) << index;
+}
+
+void slab_share_local(struct slab *slab)
+{
+    uint32_t count = (uint32_t)__builtin_popcountll(slab_local_free(slab));
+    atomic_store_explicit(&slab->holder, NULL, memory_order_relaxed);
+    if (count == 0)
+        return;
+    slab_set_local_free(slab, 0);
+    slab_add_dirty((int64_t)count * size_classes[slab->class].size);
+    /* Releases the states to take_resting(). */
+    atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);
+}
+
+/* Makes what others brought to rest the holder's alone. */
+static void claim_resting(struct slab *slab)
+{
+    /* Acquire: the states of all that are counted are seen. */
+    uint32_t resting =
+        atomic_load_explicit(&slab->resting, memory_order_acquire);
+    if (resting == 0)
+        return;
+    uint64_t bits = 0;
+    uint32_t end = carved(slab);
+    for (uint32_t index = 0; index < end; index++)
+        /* Acquires the block; pairs with the release in slab_return(). */
+        if (atomic_load_explicit(&slab->states[index], memory_order_acquire) ==
+            BLOCK_REST)
+            bits |= bit(index);
+    bits &= ~slab_local_free(slab);
+    uint32_t count = (uint32_t)__builtin_popcountll(bits);
+    slab_add_dirty(-((int64_t)count * size_classes[slab->class].size));
+    /* Fewer than counted are there in the child of a fork only, see
+     * take_resting(). */
+    atomic_fetch_sub_explicit(&slab->resting, count < resting ? resting : count,
+                              memory_order_relaxed);
+    slab_set_local_free(slab, slab_local_free(slab) | bits);
+}
+
+/* Puts a held slab that `place` points to first. */
+static void put_first(struct slab_source *source, struct slab **place)
+{
+    struct slab *slab = *place;
+    *place = slab->next_held;
+    slab->next_held = source->held;
+    source->held = slab;
+}
+
+/* Puts a held slab first that has a block at rest.  False: none has. */
+static bool find_resting(struct slab_source *source)
+{
+    for (struct slab **place = &source->held; *place != NULL;
+         place = &(*place)->next_held) {
+        struct slab *slab = *place;
+        if (slab_local_free(slab) == 0)
+            claim_resting(slab);
+        if (slab_local_free(slab) != 0) {
+            put_first(source, place);
+            return true;
+        }
+    }
+    return false;
+}
+
+void *slab_take_local(struct slab_source *source)
+{
+    if ((source->held == NULL || slab_local_free(source->held) == 0) &&
+        !find_resting(source))
+        return NULL;
+    struct slab *slab = source->held;
+    uint64_t bits = slab_local_free(slab);
+    uint32_t index = (uint32_t)__builtin_ctzll(bits);
+    uint32_t size = size_classes[slab->class].size;
+    uint32_t offset = index * size;
+    slab_set_local_free(slab, bits & (bits - 1));
+    atomic_store_explicit(&slab->states[index], BLOCK_OUT,
+                          memory_order_relaxed);
+    if (unlikely(slab->purged_pages != 0))
+        slab_pages_used(slab, offset, offset + size);
+    return (void *)(slab->base + offset);
+}
+
+static void note_carved(struct slab *slab)
+{
+    uint32_t count = carved(slab);
+    slab->local_all = count == SLAB_LOCAL_MAX ? UINT64_MAX : bit(count) - 1;
+}
+
+/* Carves a block of a held slab; NULL: all are carved. */
+static void *carve_held(struct slab_source *source)
+{
+    void *block = NULL;
+    for (struct slab *slab = source->held; slab != NULL && block == NULL;
+         slab = slab->next_held) {
+        slab_carve(slab, &block, 1);
+        note_carved(slab);
+    }
+    return block;
+}
+
+/* Holds one slab more, and lets go of the one that was of no use longest, if
+ * they are too many.  False: there is none. */
+static bool hold_another(struct slab_source *source, unsigned class)
+{
+    struct slab *slab = slab_choose(source, class);
+    if (slab == NULL)
+        return false;
+    note_carved(slab);
+    atomic_store_explicit(&slab->holder, source, memory_order_relaxed);
+    slab->next_held = source->held;
+    source->held = slab;
+    unsigned count = 1;
+    struct slab **place = &slab->next_held;
+    while (*place != NULL && ++count < HELD_MAX + 1)
+        place = &(*place)->next_held;
+    if (*place != NULL) {
+        put_first(source, place);
+        slab_let_go(source);
+    }
+    return true;
+}
+
+void *slab_take_one(struct slab_source *source, unsigned class)
+{
+    CHECK(size_classes[class].capacity <= SLAB_LOCAL_MAX);
+    void *block;
+    do {
+        block = slab_take_local(source);
+        if (block == NULL)
+            block = carve_held(source);
+    } while (block == NULL && hold_another(source, class));
+    return block;
+}
+
+/* Lets go of a held slab that has come to be free as a whole, unless it is the
+ * only such: it is of more use to others. */
+static void let_go_of_spare(struct slab_source *source, const struct slab *slab)
+{
+    struct slab **place = NULL;
+    unsigned spare = 0;
+    for (struct slab **at = &source->held; *at != NULL;
+         at = &(*at)->next_held) {
+        spare += slab_local_free(*at) == (*at)->local_all;
+        if (*at == slab)
+            place = at;
+    }
+    if (spare > 1) {
+        put_first(source, place);
+        slab_let_go(source);
+    }
+}
+
+bool slab_give_local(struct slab_source *source, unsigned class,
+                     const void *block)
+{
+    struct slab *slab = page_map_descriptor(block);
+    if (atomic_load_explicit(&slab->holder, memory_order_relaxed) != source)
+        return false;
+    _Atomic(uint8_t) *state = slab_judge(class, block);
+    /* Relaxed: slab_share_local() releases it. */
+    atomic_store_explicit(state, BLOCK_REST, memory_order_relaxed);
+    uint64_t bits = slab_local_free(slab) | bit((uint32_t)(state - slab->states));
+    slab_set_local_free(slab, bits);
+    if (bits == slab->local_all)
+        let_go_of_spare(source, slab);
+    return true;
+}
