@@ -37,9 +37,10 @@ void slab_share_local(struct slab *slab)
     atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);
 }
 
-/* Makes what others brought to rest the holder's alone. */
+/* Makes what others brought to rest the holder's alone, when nothing is yet. */
 static void claim_resting(struct slab *slab)
 {
+    CHECK(slab_local_free(slab) == 0);
     /* Acquire: the states of all that are counted are seen. */
     uint32_t resting =
         atomic_load_explicit(&slab->resting, memory_order_acquire);
@@ -52,14 +53,13 @@ static void claim_resting(struct slab *slab)
         if (atomic_load_explicit(&slab->states[index], memory_order_acquire) ==
             BLOCK_REST)
             bits |= bit(index);
-    bits &= ~slab_local_free(slab);
     uint32_t count = (uint32_t)__builtin_popcountll(bits);
     slab_add_dirty(-((int64_t)count * size_classes[slab->class].size));
     /* Fewer than counted are there in the child of a fork only, see
      * take_resting(). */
     atomic_fetch_sub_explicit(&slab->resting, count < resting ? resting : count,
                               memory_order_relaxed);
-    slab_set_local_free(slab, slab_local_free(slab) | bits);
+    slab_set_local_free(slab, bits);
 }
 
 /* Puts a held slab that `place` points to first. */
@@ -93,16 +93,12 @@ void *slab_take_local(struct slab_source *source)
         !find_resting(source))
         return NULL;
     struct slab *slab = source->held;
-    uint64_t bits = slab_local_free(slab);
-    uint32_t index = (uint32_t)__builtin_ctzll(bits);
-    uint32_t size = size_classes[slab->class].size;
-    uint32_t offset = index * size;
-    slab_set_local_free(slab, bits & (bits - 1));
-    atomic_store_explicit(&slab->states[index], BLOCK_OUT,
-                          memory_order_relaxed);
-    if (unlikely(slab->purged_pages != 0))
-        slab_pages_used(slab, offset, offset + size);
-    return (void *)(slab->base + offset);
+    uint32_t index = (uint32_t)__builtin_ctzll(slab_local_free(slab));
+    if (slab->purged_pages != 0) {
+        uint32_t size = size_classes[slab->class].size;
+        slab_pages_used(slab, index * size, (index + 1) * size);
+    }
+    return slab_take_local_at(slab, index);
 }
 
 static void note_carved(struct slab *slab)
@@ -182,10 +178,10 @@ bool slab_give_local(struct slab_source *source, unsigned class,
     if (atomic_load_explicit(&slab->holder, memory_order_relaxed) != source)
         return false;
     _Atomic(uint8_t) *state = slab_judge(class, block);
-    /* Relaxed: slab_share_local() releases it. */
-    atomic_store_explicit(state, BLOCK_REST, memory_order_relaxed);
-    uint64_t bits = slab_local_free(slab) | bit((uint32_t)(state - slab->states));
+    uint64_t bits =
+        slab_local_free(slab) | bit((uint32_t)(state - slab->states));
     slab_set_local_free(slab, bits);
+    atomic_store_explicit(state, BLOCK_REST, memory_order_release);
     if (bits == slab->local_all)
         let_go_of_spare(source, slab);
     return true;

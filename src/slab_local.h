@@ -7,8 +7,12 @@
 #include "slab_internal.h"
 #include "slab_state.h"
 
-/* Relaxed, all of these: only the holder writes; others read the bits for
- * statistics, and the holder to see that it is not them. */
+/*
+ * Only the holder writes the bits; others read them for statistics.  A block
+ * whose bit is set is at rest, or, for the child of a fork that comes between
+ * the two steps, still OUT: never the other way round, hence the releases
+ * here, which cost nothing on x86-64.
+ */
 
 FAST_PATH uint64_t slab_local_free(const struct slab *slab)
 {
@@ -17,7 +21,16 @@ FAST_PATH uint64_t slab_local_free(const struct slab *slab)
 
 FAST_PATH void slab_set_local_free(struct slab *slab, uint64_t bits)
 {
-    atomic_store_explicit(&slab->local_free, bits, memory_order_relaxed);
+    atomic_store_explicit(&slab->local_free, bits, memory_order_release);
+}
+
+FAST_PATH void *slab_take_local_at(struct slab *slab, uint32_t index)
+{
+    uint64_t bits = slab_local_free(slab);
+    atomic_store_explicit(&slab->states[index], BLOCK_OUT,
+                          memory_order_relaxed);
+    slab_set_local_free(slab, bits & ~(UINT64_C(1) << index));
+    return (void *)(slab->base + index * size_classes[slab->class].size);
 }
 
 /* A block at rest of the slab that is held first, the lowest.  NULL: there is
@@ -30,11 +43,7 @@ FAST_PATH void *slab_take_first(struct slab_source *source)
     uint64_t bits = slab_local_free(slab);
     if (unlikely(bits == 0) || unlikely(slab->purged_pages != 0))
         return NULL;
-    uint32_t index = (uint32_t)__builtin_ctzll(bits);
-    slab_set_local_free(slab, bits & (bits - 1));
-    atomic_store_explicit(&slab->states[index], BLOCK_OUT,
-                          memory_order_relaxed);
-    return (void *)(slab->base + index * size_classes[slab->class].size);
+    return slab_take_local_at(slab, (uint32_t)__builtin_ctzll(bits));
 }
 
 /* Brings a block to rest if a slab of its class that the source holds has it,
@@ -55,9 +64,8 @@ FAST_PATH bool slab_give_held(struct slab_source *source, unsigned class,
                                                 << (state - slab->states);
     if (unlikely(bits == slab->local_all))
         return false;
-    /* Relaxed: slab_share_local() releases it. */
-    atomic_store_explicit(state, BLOCK_REST, memory_order_relaxed);
     slab_set_local_free(slab, bits);
+    atomic_store_explicit(state, BLOCK_REST, memory_order_release);
     return true;
 }
 

@@ -10,6 +10,9 @@
 enum {
     /* The first fill of a class takes these bytes; later ones more. */
     FILL_FIRST_BYTES = 1 << 10,
+    /* Blocks that a bin over budget gives up first; then twice as many each
+     * time, until it misses one. */
+    SPILL_FIRST = 12,
     /* Slow paths that pass before pages to give back are looked for again. */
     PURGE_PATIENCE = 256,
 };
@@ -114,6 +117,7 @@ void *cache_allocate_slow(struct cache *cache, unsigned class)
     if (block != NULL)
         return block;
     count_up(&cache->misses);
+    cache->rest[class].spill = 0;
     struct magazine *magazine = cache_take_full(cache, class);
     if (magazine == NULL)
         magazine = take_from_depot(cache, class);
@@ -141,12 +145,18 @@ static void give_back_step(struct cache *cache)
         cache->patience = PURGE_PATIENCE;
 }
 
-/* Takes the older three quarters out of a magazine and gives them to the
- * depot: few trips when frees go on, none at once when they turn. */
+/* Takes the oldest out of a magazine and gives them to the depot: a few when it
+ * may be that they are wanted back soon, up to three quarters when frees go on
+ * and on. */
 static void give_older(struct cache *cache, unsigned class,
                        struct magazine *full, struct magazine *empty)
 {
-    size_t older = full->count - full->count / 4;
+    struct bin_rest *rest = &cache->rest[class];
+    size_t most = full->count - full->count / 4;
+    size_t older = rest->spill != 0 ? rest->spill * 2u : SPILL_FIRST;
+    if (older > most)
+        older = most;
+    rest->spill = (uint32_t)older;
     full->count -= older;
     empty->count = older;
     memcpy(empty->slots, full->slots, older * sizeof(void *));
@@ -174,7 +184,7 @@ static struct magazine *exchange(struct cache *cache, unsigned class,
     struct magazine *empty = cache_take_empty(cache);
     if (empty == NULL)
         return full != NULL ? cache_give(cache, class, full, false) : NULL;
-    size_t first = blocks_in(RAISE_BYTES, class);
+    size_t first = blocks_in(FILL_BYTES, class);
     if (cache_has_room(cache, class, before + first)) {
         if (full != NULL)
             cache_put_full(cache, class, full);

@@ -7,10 +7,8 @@
 
 enum {
     /* Blocks come from the slabs, and go to the depot, in magazines of at
-     * most these bytes. */
+     * most these bytes; the limit of a cursor rises by at least as much. */
     FILL_BYTES = 16 << 10,
-    /* The limit of a cursor rises by at least these bytes. */
-    RAISE_BYTES = 4 << 10,
 };
 
 /* The cold part of a class. */
@@ -18,6 +16,7 @@ struct bin_rest {
     _Atomic(struct magazine *) full; /* further magazines, by their `next` */
     _Atomic(uint32_t) full_blocks;   /* in them */
     uint32_t fill;                   /* blocks in the last fill */
+    uint32_t spill;                  /* blocks that give_older() gave last */
     void **seen_top;                 /* of the own magazine, by is_idle() */
 };
 

@@ -193,7 +193,7 @@ bool cache_raise_limit(struct cache *cache, unsigned class,
                       : blocks_in(FILL_BYTES, class);
     if (slots == 0 || slots >= most)
         return false;
-    size_t more = blocks_in(RAISE_BYTES, class);
+    size_t more = blocks_in(FILL_BYTES, class);
     if (more < slots / 2)
         more = slots / 2;
     if (more > most - slots)

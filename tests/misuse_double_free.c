@@ -260,6 +260,17 @@ static void *trimmed(void)
     return block;
 }
 
+static void *medium_between_live_ones(void)
+{
+    void *blocks[5];
+
+    for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
+        blocks[i] = allocate(20000);
+    release(blocks[1]);
+    release(blocks[3]);
+    return blocks[1];
+}
+
 static void *medium_trimmed(void)
 {
     void *block = before_others(20000, 500);
@@ -280,6 +291,14 @@ static void *kept_up(void)
     }
     return block;
 }
+
+/* Above 4 KiB: such blocks pass no magazine. */
+static const struct scenario found_at_once_if_medium[] = {
+    SCENARIO(medium_before_others),
+    SCENARIO(medium_between_live_ones),
+    SCENARIO(largest_class_before_others),
+    SCENARIO(medium_trimmed),
+};
 
 static const struct scenario found_by_the_flush[] = {
     SCENARIO(before_one_other),
@@ -372,6 +391,13 @@ static void a_double_free_in_a_row_stops_at_once(void **state)
 {
     (void)state;
     check_every(found_at_once, false, free_again);
+}
+
+static void any_double_free_of_a_medium_block_stops_at_once(void **state)
+{
+    (void)state;
+    check_every(found_at_once_if_medium, false, free_again);
+    check_every(found_at_once_if_medium, false, free_again_on_a_thread_at_once);
 }
 
 static void any_double_free_stops_by_the_flush(void **state)
@@ -474,6 +500,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_double_free_in_a_row_stops_at_once),
+        cmocka_unit_test(any_double_free_of_a_medium_block_stops_at_once),
         cmocka_unit_test(any_double_free_stops_by_the_flush),
         cmocka_unit_test(a_double_free_across_threads_stops_by_the_flush),
         cmocka_unit_test(any_double_free_stops_at_once_if_checked),

@@ -135,6 +135,137 @@ static void a_slab_that_is_held_is_filled_from_by_its_holder_only(void **state)
     assert_null(one.held);
 }
 
+/* --- Blocks that go one by one --- */
+
+enum { SINGLE_CLASS = 36, SINGLES = 600 };
+static void *singles[SINGLES];
+
+static void take_singles(struct slab_source *source, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        singles[i] = slab_take_one(source, SINGLE_CLASS);
+        require(singles[i] != NULL);
+    }
+}
+
+static void let_go_of_all(struct slab_source *source)
+{
+    while (source->held != NULL)
+        slab_let_go(source);
+}
+
+/* Takes what earlier tests have left at rest. */
+static void take_all_that_rests(void)
+{
+    struct slab_source source = {.owner = OWNER};
+    uint64_t carved = slab_totals().carved_blocks;
+
+    while (slab_totals().carved_blocks == carved)
+        require(slab_take_one(&source, SINGLE_CLASS) != NULL);
+    let_go_of_all(&source);
+}
+
+static void a_single_block_goes_to_and_fro(void **state)
+{
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    take_all_that_rests();
+    take_singles(&source, 5);
+    require_disjoint(singles, 5);
+    struct slab_totals before = slab_totals();
+    assert_true(slab_give_local(&source, SINGLE_CLASS, singles[3]));
+    assert_false(slab_is_live(SINGLE_CLASS, singles[3]));
+    assert_int_equal(slab_totals().resting_blocks, before.resting_blocks + 1);
+    assert_ptr_equal(slab_take_local(&source), singles[3]);
+    assert_true(slab_is_live(SINGLE_CLASS, singles[3]));
+    assert_int_equal(slab_totals().resting_blocks, before.resting_blocks);
+    assert_null(slab_take_local(&source));
+    slab_return(SINGLE_CLASS, singles, 5);
+    let_go_of_all(&source);
+}
+
+static void what_others_bring_to_rest_is_the_holders_to_take(void **state)
+{
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    take_all_that_rests();
+    take_singles(&source, 5);
+    assert_true(slab_give_local(&source, SINGLE_CLASS, singles[0]));
+    slab_return(SINGLE_CLASS, singles + 1, 3);
+    uint64_t carved = slab_totals().carved_blocks;
+    for (size_t i = 0; i < 4; i++)
+        singles[i] = slab_take_local(&source);
+    assert_null(slab_take_local(&source));
+    require_disjoint(singles, 5);
+    assert_int_equal(slab_totals().carved_blocks, carved);
+    slab_return(SINGLE_CLASS, singles, 5);
+    let_go_of_all(&source);
+}
+
+/* What one source has left, another one takes, and carves nothing. */
+static void assert_taken_by_another(size_t count)
+{
+    struct slab_source other = {.owner = OWNER + 1};
+    uint64_t carved = slab_totals().carved_blocks;
+
+    take_singles(&other, count);
+    require_disjoint(singles, count);
+    assert_int_equal(slab_totals().carved_blocks, carved);
+    slab_return(SINGLE_CLASS, singles, count);
+    let_go_of_all(&other);
+}
+
+static void what_rests_with_its_holder_is_left_to_others(void **state)
+{
+    struct slab_source source = {.owner = OWNER};
+    uint32_t half = size_classes[SINGLE_CLASS].capacity / 2;
+
+    (void)state;
+    take_all_that_rests();
+    take_singles(&source, half * 2);
+    for (size_t i = 0; i < half; i++)
+        require(slab_give_local(&source, SINGLE_CLASS, singles[i]));
+    void *rest[SINGLES];
+    memcpy(rest, singles + half, half * sizeof(void *));
+    let_go_of_all(&source);
+    assert_taken_by_another(half);
+    slab_return(SINGLE_CLASS, rest, half);
+}
+
+static void of_free_slabs_the_holder_keeps_one(void **state)
+{
+    struct slab_source source = {.owner = OWNER};
+    uint32_t capacity = size_classes[SINGLE_CLASS].capacity;
+
+    (void)state;
+    take_all_that_rests();
+    take_singles(&source, 4 * capacity);
+    for (size_t i = 0; i < 4 * capacity; i++)
+        require(slab_give_local(&source, SINGLE_CLASS, singles[i]));
+    /* The first and the last one may be free in part. */
+    assert_taken_by_another(2 * capacity);
+    let_go_of_all(&source);
+}
+
+static void a_source_does_not_hold_ever_more_slabs(void **state)
+{
+    enum { HELD_AT_MOST = 8 };
+    struct slab_source source = {.owner = OWNER};
+    size_t held = 0;
+
+    (void)state;
+    take_singles(&source, SINGLES);
+    require(SINGLES > size_classes[SINGLE_CLASS].capacity * HELD_AT_MOST);
+    for (struct slab *slab = source.held; slab != NULL; slab = slab->next_held)
+        held++;
+    assert_int_equal(held, HELD_AT_MOST);
+    assert_false(slab_give_local(&source, SINGLE_CLASS, singles[0]));
+    slab_return(SINGLE_CLASS, singles, SINGLES);
+    let_go_of_all(&source);
+}
+
 static void a_trim_gives_back_the_pages_of_what_rests(void **state)
 {
     enum { CLASS = 24, COUNT = 1000 };
@@ -248,6 +379,11 @@ int main(void)
         cmocka_unit_test(what_came_to_rest_is_taken_before_more_is_carved),
         cmocka_unit_test(a_slab_is_listed_as_soon_as_some_blocks_rest),
         cmocka_unit_test(a_slab_that_is_held_is_filled_from_by_its_holder_only),
+        cmocka_unit_test(a_single_block_goes_to_and_fro),
+        cmocka_unit_test(what_others_bring_to_rest_is_the_holders_to_take),
+        cmocka_unit_test(what_rests_with_its_holder_is_left_to_others),
+        cmocka_unit_test(of_free_slabs_the_holder_keeps_one),
+        cmocka_unit_test(a_source_does_not_hold_ever_more_slabs),
         cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
         cmocka_unit_test(threads_share_slabs_under_a_constant_purge),
     };
