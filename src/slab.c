@@ -56,8 +56,7 @@ void slab_let_go(struct slab_source *source)
     source->held = slab->next_held;
     slab->next_held = NULL;
     slab_share_local(slab);
-    slab_expect_purge(
-        slab, atomic_load_explicit(&slab->resting, memory_order_relaxed));
+    slab_expect_purge(slab, 0);
     slab_unhold(slab);
 }
 

@@ -96,8 +96,8 @@ bool slab_is_live(unsigned class, const void *pointer);
 
 /*
  * Gives free pages of a few slabs back to the system, of those that have been
- * dirty for some time, the highest numbers first.  A handful of kernel calls
- * at most.  Returns the bytes given back; *more says whether another call
+ * dirty for some time, the highest numbers first: as much
+ * as takes about 20 us.  Returns the bytes given back; *more says whether another call
  * could help.
  */
 size_t slab_purge_step(bool *more);

@@ -304,6 +304,31 @@ enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 300 : 3000, CLASS_BUSY = 12 };
 static atomic_bool purging_ends;
 
 /* A block that two threads had at once would be found spoilt. */
+/* A free that gives back memory on the side must not take long. */
+static void a_step_gives_back_a_bounded_part(void **state)
+{
+    enum { LARGEST = CLASS_COUNT - 1, STEP_BYTES_MAX = 32 * PAGE_BYTES };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[2];
+    size_t bytes = 0;
+    bool more;
+
+    (void)state;
+    slab_trim();
+    fill_all(&source, LARGEST, blocks, 2);
+    memset(blocks[0], 1, size_classes[LARGEST].size);
+    memset(blocks[1], 1, size_classes[LARGEST].size);
+    slab_return(LARGEST, blocks, 2);
+    slab_let_go(&source);
+    for (uint64_t start = os_now(); bytes < 2 * size_classes[LARGEST].size;) {
+        require(os_now() - start < UINT64_C(10000000000));
+        size_t step = slab_purge_step(&more);
+        assert_in_range(step, 0, STEP_BYTES_MAX);
+        bytes += step;
+        sleep_ms(1);
+    }
+}
+
 static void *fill_and_return(void *argument)
 {
     struct slab_source source = {.owner = (uint32_t)(uintptr_t)argument};
@@ -385,6 +410,7 @@ int main(void)
         cmocka_unit_test(of_free_slabs_the_holder_keeps_one),
         cmocka_unit_test(a_source_does_not_hold_ever_more_slabs),
         cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
+        cmocka_unit_test(a_step_gives_back_a_bounded_part),
         cmocka_unit_test(threads_share_slabs_under_a_constant_purge),
     };
 
