@@ -103,21 +103,34 @@ static tally on_shelf(const struct shelf *shelf)
 
 /* --- Empty magazines ------------------------------------------------------ */
 
-struct magazine *depot_take_empty(void)
+static struct magazine *make_empty(void)
 {
-    unsigned retries = 0;
-    struct stack_node *node = stack_pop(&empties.stack, &retries);
-    if (node == NULL)
-        return metadata_allocate(MAGAZINE_BYTES, MAGAZINE_BYTES);
-    struct magazine *magazine = (struct magazine *)(void *)node;
-    CHECK(magazine->count == 0 && magazine->bottom == NULL);
+    struct magazine *magazine =
+        metadata_allocate(MAGAZINE_BYTES, MAGAZINE_BYTES);
+    if (magazine != NULL)
+        magazine->count = 1;
     return magazine;
 }
 
-void depot_give_empty(struct magazine *magazine)
+struct magazine *depot_take_empties(void)
 {
-    CHECK(magazine->count == 0);
-    stack_push(&empties.stack, &magazine->node);
+    unsigned retries = 0;
+    struct stack_node *node = stack_pop(&empties.stack, &retries);
+    return node != NULL ? (struct magazine *)(void *)node : make_empty();
+}
+
+void depot_give_empties(struct magazine *bundle)
+{
+    CHECK(bundle->count != 0);
+    stack_push(&empties.stack, &bundle->node);
+}
+
+/* One that was just emptied. */
+static void give_empty(struct magazine *magazine)
+{
+    magazine->next = NULL;
+    magazine->count = 1;
+    depot_give_empties(magazine);
 }
 
 void depot_reserve(size_t bytes)
@@ -125,11 +138,10 @@ void depot_reserve(size_t bytes)
     os_touch(shelves, sizeof(shelves));
     os_touch(trays, sizeof(trays));
     for (size_t i = 0; i < bytes / MAGAZINE_BYTES; i++) {
-        struct magazine *magazine =
-            metadata_allocate(MAGAZINE_BYTES, MAGAZINE_BYTES);
+        struct magazine *magazine = make_empty();
         if (magazine == NULL)
             return;
-        depot_give_empty(magazine);
+        depot_give_empties(magazine);
     }
 }
 
@@ -273,7 +285,7 @@ static size_t drain_one(unsigned class, struct shelf *shelf)
         return 0;
     size_t bytes = magazine->count * size_classes[class].size;
     drain(class, magazine);
-    depot_give_empty(magazine);
+    give_empty(magazine);
     return bytes;
 }
 

@@ -35,9 +35,11 @@ struct magazine *depot_take(unsigned class, uint32_t owner);
 void depot_give_one(unsigned class, void *block);
 void *depot_take_one(unsigned class);
 
-/* An empty magazine; NULL: out of memory. */
-struct magazine *depot_take_empty(void);
-void depot_give_empty(struct magazine *magazine);
+/* Empty magazines go by the bundle: a list by their `next`, with the first
+ * one's `count` saying how many, so that their exchange is seldom.  NULL: out
+ * of memory. */
+struct magazine *depot_take_empties(void);
+void depot_give_empties(struct magazine *bundle);
 
 /* Makes the depot's own memory present ahead of use, and empty magazines, as
  * many as `bytes` hold. */

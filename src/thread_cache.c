@@ -269,12 +269,5 @@ void cache_flush(struct cache *cache)
         while (cache->bins.sources[class].held != NULL)
             slab_let_go(&cache->bins.sources[class]);
     }
-    struct magazine *magazine;
-    while ((magazine = atomic_load_explicit(&cache->empties,
-                                            memory_order_relaxed)) != NULL) {
-        atomic_store_explicit(&cache->empties, magazine->next,
-                              memory_order_release);
-        depot_give_empty(magazine);
-    }
-    cache->empty_count = 0;
+    cache_flush_empties(cache);
 }

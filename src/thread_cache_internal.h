@@ -33,9 +33,12 @@ struct cache {
     unsigned hand;  /* the bin that make_room_slow() looked at last */
     size_t charged; /* bytes that it may hold */
     size_t budget;  /* the most of that */
-    _Atomic(struct magazine *) empties; /* by their `next` */
-    unsigned empty_count;
-    unsigned patience;  /* see PURGE_PATIENCE */
+    /* Empty magazines, by their `next`: some at hand, and a bundle more, so
+     * that the depot is asked for one once in many times only. */
+    _Atomic(struct magazine *) empties;
+    _Atomic(struct magazine *) spare_empties;
+    unsigned empty_count; /* of the first */
+    unsigned patience;    /* see PURGE_PATIENCE */
     struct cache *next; /* made before this one */
     struct stack_node node;
     /* For statistics; only the owner writes. */
@@ -72,6 +75,7 @@ void cache_put_full(struct cache *cache, unsigned class,
 /* An empty magazine; NULL: there is none to be had. */
 struct magazine *cache_take_empty(struct cache *cache);
 void cache_put_empty(struct cache *cache, struct magazine *magazine);
+void cache_flush_empties(struct cache *cache);
 
 /* Gives up the blocks of a magazine (`away`: they are marked as that); an
  * empty one instead, or NULL. */

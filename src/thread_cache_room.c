@@ -7,7 +7,7 @@
 enum {
     /* One class of blocks may have this part of a cache in one go. */
     RAISE_FRACTION = 2,
-    /* Empty magazines kept at hand. */
+    /* Empty magazines in a bundle. */
     EMPTIES_MAX = 8,
 };
 
@@ -79,28 +79,69 @@ void cache_put_full(struct cache *cache, unsigned class,
     cache->charged += magazine->count * size_classes[class].size;
 }
 
+/* Takes a list of empty magazines out of its place; NULL: there is none. */
+static struct magazine *take_list(_Atomic(struct magazine *) *place)
+{
+    struct magazine *list = atomic_load_explicit(place, memory_order_relaxed);
+    atomic_store_explicit(place, NULL, memory_order_release);
+    return list;
+}
+
 struct magazine *cache_take_empty(struct cache *cache)
 {
-    struct magazine *magazine =
-        atomic_load_explicit(&cache->empties, memory_order_relaxed);
-    if (magazine == NULL)
-        return depot_take_empty();
+    struct magazine *magazine = take_list(&cache->empties);
+    if (magazine == NULL) {
+        magazine = take_list(&cache->spare_empties);
+        if (magazine == NULL)
+            magazine = depot_take_empties();
+        if (magazine == NULL)
+            return NULL;
+        cache->empty_count = (unsigned)magazine->count;
+        magazine->count = 0;
+    }
     atomic_store_explicit(&cache->empties, magazine->next,
                           memory_order_release);
     cache->empty_count--;
     return magazine;
 }
 
+/* Makes a bundle of the empty magazines at hand: the spare one.  What was that
+ * before goes to the depot. */
+static void bundle_empties(struct cache *cache)
+{
+    struct magazine *bundle = take_list(&cache->empties);
+    bundle->count = cache->empty_count;
+    cache->empty_count = 0;
+    struct magazine *spare = take_list(&cache->spare_empties);
+    if (spare != NULL)
+        depot_give_empties(spare);
+    atomic_store_explicit(&cache->spare_empties, bundle, memory_order_release);
+}
+
 void cache_put_empty(struct cache *cache, struct magazine *magazine)
 {
-    if (cache->empty_count >= EMPTIES_MAX) {
-        depot_give_empty(magazine);
-        return;
-    }
+    if (cache->empty_count >= EMPTIES_MAX)
+        bundle_empties(cache);
     magazine->next =
         atomic_load_explicit(&cache->empties, memory_order_relaxed);
     atomic_store_explicit(&cache->empties, magazine, memory_order_release);
     cache->empty_count++;
+}
+
+void cache_flush_empties(struct cache *cache)
+{
+    struct magazine *spare = take_list(&cache->spare_empties);
+    if (spare != NULL)
+        depot_give_empties(spare);
+    struct magazine *magazine = take_list(&cache->empties);
+    if (magazine == NULL)
+        return;
+    /* Counted anew: in the child of a fork the count may be off. */
+    magazine->count = 1;
+    for (struct magazine *at = magazine->next; at != NULL; at = at->next)
+        magazine->count++;
+    depot_give_empties(magazine);
+    cache->empty_count = 0;
 }
 
 /* --- What a cache may hold ------------------------------------------------ */

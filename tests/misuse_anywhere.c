@@ -43,7 +43,7 @@ static void free_at_once(void *pointer)
 static void our_own_structures_cannot_be_freed(void **state)
 {
     void *block = partyalloc_allocate(64, ANY_TYPE);
-    struct magazine *magazine = depot_take_empty();
+    struct magazine *magazine = depot_take_empties();
     const struct {
         const char *name;
         void *pointer;
@@ -61,7 +61,7 @@ static void our_own_structures_cannot_be_freed(void **state)
     for (size_t i = 0; i < ARRAY_LENGTH(structures); i++)
         assert_scenario_stops(structures[i].name, free_at_once,
                               structures[i].pointer);
-    depot_give_empty(magazine);
+    depot_give_empties(magazine);
     partyalloc_free(block, ANY_TYPE);
 }
 

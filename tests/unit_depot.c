@@ -13,13 +13,29 @@ enum { OWNER = 3, CLASS = 3, LARGE_CLASS = CLASS_COUNT - 2, FEW = 20 };
 
 static struct slab_source source = {.owner = OWNER};
 
+/* No cache is used here, so that no bundle is of more than one. */
+static struct magazine *take_empty(void)
+{
+    struct magazine *magazine = depot_take_empties();
+
+    require(magazine != NULL);
+    require(magazine->count == 1 && magazine->next == NULL);
+    magazine->count = 0;
+    return magazine;
+}
+
+static void give_empty(struct magazine *magazine)
+{
+    magazine->next = NULL;
+    magazine->count = 1;
+    depot_give_empties(magazine);
+}
+
 static struct magazine *full_magazine(struct slab_source *from, unsigned class,
                                       size_t count)
 {
-    struct magazine *magazine = depot_take_empty();
+    struct magazine *magazine = take_empty();
 
-    require(magazine != NULL);
-    require(magazine->count == 0);
     while (magazine->count < count)
         magazine->count +=
             slab_fill(from, class, magazine->slots + magazine->count,
@@ -31,7 +47,7 @@ static void rest_magazine(unsigned class, struct magazine *magazine)
 {
     slab_return(class, magazine->slots, magazine->count);
     magazine->count = 0;
-    depot_give_empty(magazine);
+    give_empty(magazine);
 }
 
 static void a_magazine_comes_out_as_it_went_in(void **state)
@@ -85,7 +101,7 @@ static void what_is_too_much_comes_to_rest(void **state)
             kept++;
         } else {
             assert_int_equal(magazine->count, 0);
-            depot_give_empty(magazine);
+            give_empty(magazine);
         }
     }
     assert_in_range(kept, 1, 100);
@@ -160,14 +176,12 @@ static void empty_magazines_are_made_ahead(void **state)
     (void)state;
     depot_reserve(64 * sizeof(struct magazine));
     for (size_t i = 0; i < ARRAY_LENGTH(magazines); i++) {
-        magazines[i] = depot_take_empty();
-        assert_non_null(magazines[i]);
+        magazines[i] = take_empty();
         assert_int_equal((uintptr_t)magazines[i] % MAGAZINE_BYTES, 0);
-        assert_int_equal(magazines[i]->count, 0);
         assert_null(magazines[i]->bottom);
     }
     for (size_t i = 0; i < ARRAY_LENGTH(magazines); i++)
-        depot_give_empty(magazines[i]);
+        give_empty(magazines[i]);
 }
 
 /* --- many threads --- */
@@ -200,7 +214,7 @@ static void *exchange_magazines(void *argument)
         if (random_below(&random, 4) == 0)
             rest_magazine(CLASS, magazine);
         else if (!depot_give(CLASS, magazine))
-            depot_give_empty(magazine);
+            give_empty(magazine);
         if (random_below(&random, 100) == 0)
             depot_drain_idle();
         if (random_below(&random, 1000) == 0)
