@@ -127,6 +127,9 @@ bool page_map_reserve(uintptr_t base, size_t bytes);
 void page_map_set(uintptr_t base, size_t units, uint32_t entry,
                   void *descriptor);
 
+/* Enters 0 for `units` units from `base`, whose leaves exist. */
+void page_map_clear(uintptr_t base, size_t units);
+
 /* Bytes of leaves. */
 size_t page_map_bytes(void);
 

@@ -32,30 +32,98 @@ static void a_freed_mapping_serves_the_next_block_of_its_size(void **state)
     large_drop_all();
 }
 
-static void the_mapping_that_fits_best_is_taken(void **state)
+/* Live blocks of this size between others keep them from being joined. */
+enum { BETWEEN = 300 * KIB };
+
+static void the_shortest_mapping_that_fits_is_taken(void **state)
 {
     const size_t sizes[] = {1300 * KIB, 1100 * KIB, 1900 * KIB, 1200 * KIB};
-    void *blocks[ARRAY_LENGTH(sizes)];
+    void *blocks[ARRAY_LENGTH(sizes)], *between[ARRAY_LENGTH(sizes)];
 
     (void)state;
-    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+    large_free(allocate(16 * MIB)); /* of which all are parts, in order */
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
         blocks[i] = allocate(sizes[i]);
+        between[i] = allocate(BETWEEN);
+    }
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         large_free(blocks[i]);
     void *block = allocate(MIB);
     assert_ptr_equal(block, blocks[1]);
     large_free(block);
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        large_free(between[i]);
     large_drop_all();
 }
 
-static void a_mapping_much_too_long_is_not_taken(void **state)
+static void what_a_mapping_is_too_long_is_kept_by_itself(void **state)
 {
     (void)state;
-    void *long_one = allocate(16 * MIB);
-    large_free(long_one);
-    void *block = allocate(MIB);
-    assert_ptr_not_equal(block, long_one);
-    large_free(block);
+    char *whole = allocate(16 * MIB);
+    large_free(whole);
+    uint64_t calls = os_kernel_calls();
+    char *head = allocate(MIB);
+    assert_ptr_equal(head, whole);
+    assert_int_equal(large_totals().cached_bytes, 15 * MIB);
+    char *next = allocate(2 * MIB);
+    assert_ptr_equal(next, whole + MIB);
+    fill(head, MIB, 1);
+    fill(next, 2 * MIB, 2);
+    assert_true(holds(head, MIB, 1));
+    assert_int_equal(large_usable_size(head, "test"), MIB);
+    large_free(next);
+    large_free(head);
+    assert_int_equal(os_kernel_calls(), calls);
+    large_drop_all();
+}
+
+static void free_in_order(char *const *blocks, const size_t *order)
+{
+    for (size_t i = 0; i < 3; i++)
+        large_free(blocks[order[i]]);
+}
+
+static void mappings_side_by_side_are_joined_again(void **state)
+{
+    const size_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+
+    (void)state;
+    char *whole = allocate(6 * MIB);
+    large_free(whole);
+    uint64_t calls = os_kernel_calls();
+    for (size_t i = 0; i < ARRAY_LENGTH(orders); i++) {
+        char *blocks[] = {allocate(MIB), allocate(2 * MIB), allocate(3 * MIB)};
+        assert_ptr_equal(blocks[1], whole + MIB);
+        assert_ptr_equal(blocks[2], whole + 3 * MIB);
+        free_in_order(blocks, orders[i]);
+        assert_int_equal(large_totals().cached_bytes, 6 * MIB);
+        char *again = allocate(6 * MIB);
+        assert_ptr_equal(again, whole);
+        large_free(again);
+    }
+    assert_int_equal(os_kernel_calls(), calls);
+    assert_int_equal(large_drop_all(), 6 * MIB);
+}
+
+/* Freed as a part of something longer now, it still is no live block. */
+static void free_again(void *block)
+{
+    expect_stop("double free", block);
+    partyalloc_free(block, ANY_TYPE);
+}
+
+static void a_block_freed_twice_is_seen_when_it_was_joined(void **state)
+{
+    (void)state;
+    large_free(allocate(3 * MIB));
+    char *left = allocate(MIB), *middle = allocate(MIB), *right = allocate(MIB);
+    large_free(left);
+    large_free(middle);
+    large_free(right);
+    assert_scenario_stops("the left one", free_again, left);
+    assert_scenario_stops("the middle one", free_again, middle);
+    assert_scenario_stops("the right one", free_again, right);
     large_drop_all();
 }
 
@@ -213,8 +281,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_freed_mapping_serves_the_next_block_of_its_size),
-        cmocka_unit_test(the_mapping_that_fits_best_is_taken),
-        cmocka_unit_test(a_mapping_much_too_long_is_not_taken),
+        cmocka_unit_test(the_shortest_mapping_that_fits_is_taken),
+        cmocka_unit_test(what_a_mapping_is_too_long_is_kept_by_itself),
+        cmocka_unit_test(mappings_side_by_side_are_joined_again),
+        cmocka_unit_test(a_block_freed_twice_is_seen_when_it_was_joined),
         cmocka_unit_test(a_reused_mapping_is_zeroed_where_zeroes_are_promised),
         cmocka_unit_test(an_aligned_block_reuses_an_aligned_mapping_only),
         cmocka_unit_test(kept_mappings_are_counted_and_dropped),
