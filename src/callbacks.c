@@ -4,14 +4,17 @@
  *
  *     partyalloc_allocate                  partyalloc_free
  *       cursor_pop                           page_map_entry
- *       allocate_slow                        bins_push
- *         thread_enter                       free_slow
- *         cache_allocate_slow                  thread_enter
- *           take_full                          cache_free_slow
- *           depot_take                           deepen
- *           slab_fill                            depot_give -> slab_return
- *             chunk_grant -> os_map                slab_purge_step -> os_purge
- *         large_allocate -> os_map             large_free -> os_unmap
+ *       allocate_missed                      bins_push
+ *         bins_take_single                   free_missed
+ *         allocate_small_slow                  bins_give_single
+ *           thread_enter                       free_slow
+ *           cache_allocate_slow                  thread_enter
+ *             cache_take_full                    cache_free_slow
+ *             depot_take                           make_room
+ *             slab_fill                              depot_give -> slab_return
+ *               chunk_grant -> os_map                slab_purge_step
+ *       allocate_large_slow                      large_free
+ *         large_allocate -> os_map                 large_keep -> os_unmap
  */
 #include <errno.h>
 #include <string.h>
@@ -160,7 +163,7 @@ EXPORTED void *partyalloc_allocate_aligned(size_t size, size_t alignment,
     unsigned class = alignment <= UNIT_BYTES ? aligned_class(size, alignment)
                                              : (unsigned)CLASS_COUNT;
     if (class < CLASS_COUNT)
-        return allocate_from((size_t) class << ENTRY_BIN_SHIFT);
+        return allocate_from((size_t)class << ENTRY_BIN_SHIFT);
     return allocate_large_slow(size, alignment, false);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Large blocks: each on a mapping of its own.  Freed mappings are kept for
- * reuse within a bound of bytes and of age, since new pages cost far more than
- * used ones.
+ * Large blocks: each on a range of pages mapped for it.  Freed ranges are kept
+ * for reuse within a bound of bytes and of age, since new pages cost far more
+ * than used ones.
  */
 #ifndef PARTYALLOC_LARGE_H
 #define PARTYALLOC_LARGE_H

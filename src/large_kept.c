@@ -54,9 +54,9 @@ static bool put(struct large *large, uint64_t freed_at)
             continue;
         SET(large->place, place);
         /* Publishes the mapping's contents to take(). */
-        if (atomic_compare_exchange_strong_explicit(
-                &kept[place], &expected, large, memory_order_release,
-                memory_order_relaxed))
+        if (atomic_compare_exchange_strong_explicit(&kept[place], &expected,
+                                                    large, memory_order_release,
+                                                    memory_order_relaxed))
             return true;
     }
     SUB(kept_bytes, bytes);

@@ -69,8 +69,8 @@ static _Atomic(struct slab *) unplaced[CLASS_COUNT];
 static struct slab *take_unplaced(unsigned class)
 {
     /* Pairs with put_unplaced(). */
-    struct slab *slab = atomic_exchange_explicit(&unplaced[class], NULL,
-                                                 memory_order_acquire);
+    struct slab *slab =
+        atomic_exchange_explicit(&unplaced[class], NULL, memory_order_acquire);
     if (slab != NULL)
         return slab;
     slab = metadata_allocate(sizeof(*slab) + size_classes[class].capacity,

@@ -39,7 +39,7 @@ struct cache {
     _Atomic(struct magazine *) spare_empties;
     unsigned empty_count; /* of the first */
     unsigned patience;    /* see PURGE_PATIENCE */
-    struct cache *next; /* made before this one */
+    struct cache *next;   /* made before this one */
     struct stack_node node;
     /* For statistics; only the owner writes. */
     _Atomic(uint64_t) misses;

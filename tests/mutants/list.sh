@@ -56,8 +56,8 @@ mutant a_descriptor_of_the_wrong_unit plain src/page_map.c \
 mutant the_top_of_a_magazine_is_not_compared plain src/thread_cache.h \
     's/unlikely(top == cursor->limit) || unlikely(\*top == block)/unlikely(top == cursor->limit)/' \
     misuse_double_free
-mutant the_state_is_not_judged plain src/slab_return.c \
-    '/FAST_PATH.*judge/,/^}/s/BLOCK_OUT/BLOCK_OUT \&\& false/' \
+mutant the_state_is_not_judged plain src/slab_state.h \
+    '/FAST_PATH.*slab_judge/,/^}/s/BLOCK_OUT/BLOCK_OUT \&\& false/' \
     misuse_double_free
 mutant anothers_block_is_not_judged plain src/thread_cache.h \
     '/cursor_push_away/,/^}/s/BLOCK_OUT)/BLOCK_OUT \&\& false)/' \
@@ -66,8 +66,8 @@ mutant a_large_block_may_be_freed_twice plain src/large.c \
     's/fatal_misuse("double free", block);/return;/' misuse_double_free
 mutant the_message_is_another plain src/fatal.c \
     's/"partyalloc: "/"partyalloc - "/' misuse_pointers
-mutant a_freed_mapping_is_forgotten plain src/large.c \
-    's/enter(large, ENTRY_LARGE_GONE);/enter(large, 0);/' misuse_double_free
+mutant a_freed_mapping_is_forgotten plain src/large_mapping.c \
+    's/1, ENTRY_LARGE_GONE, /1, 0, /' misuse_double_free
 
 # --- The cache ---
 
@@ -115,6 +115,26 @@ mutant a_slab_is_held_by_two plain src/slab.c \
     unit_slab random_load operation_sequences
 mutant a_count_of_blocks_at_rest_is_not_settled plain src/slab.c \
     's/gone = resting;/;/' frozen_thread
+mutant a_slab_let_go_forgets_what_its_holder_freed plain src/slab_local.c \
+    's/atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);//' \
+    unit_slab
+mutant all_free_slabs_stay_with_their_holder plain src/slab_local.c \
+    's/if (spare > 1)/if (false)/' unit_slab
+mutant a_holder_never_lets_go plain src/slab_local.c \
+    's/HELD_MAX + 1/HELD_MAX + 100/' unit_slab
+mutant a_slab_let_go_is_still_the_holders plain src/slab_local.c \
+    's/atomic_store_explicit(&slab->holder, NULL, memory_order_relaxed);//' \
+    unit_slab
+mutant a_held_block_is_not_judged plain src/slab_local.h \
+    '/^FAST_PATH bool slab_give_held/,/^}/s/BLOCK_OUT))/BLOCK_OUT \&\& false))/' \
+    misuse_double_free
+mutant a_step_of_purging_has_no_bound plain src/slab_purge.c \
+    's/if (last - first > \*effort)/if (false)/' unit_slab
+mutant what_a_step_left_is_forgotten plain src/slab_purge.c \
+    's/\*effort == 0 ? 0 : resting/resting/' unit_slab
+mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
+    '/^void cache_flush_empties/,/^}/s/if (spare != NULL)/if (false)/' \
+    thread_exit short_threads
 mutant a_page_with_a_live_block_is_given_back plain src/slab_purge.c \
     's/(start + PAGE_BYTES - 1) >> PAGE_SHIFT/start >> PAGE_SHIFT/' \
     unit_slab memory_returns operation_sequences
@@ -131,13 +151,25 @@ mutant a_mark_above_is_lost plain src/slab_index.c \
 
 mutant a_zeroed_large_block_is_dirty plain src/large.c \
     's/if (used \&\& zeroed)/if (used \&\& zeroed \&\& false)/' contract_zeroed unit_large
-mutant a_kept_mapping_need_not_be_aligned plain src/large.c \
-    's/(GET(large->base) & (alignment - 1)) == 0/true/' unit_large
-mutant a_kept_mapping_may_be_short plain src/large.c \
-    's/return mapped >= bytes \&\&/return mapped >= bytes \/ 2 \&\&/' \
+mutant a_kept_mapping_need_not_be_aligned plain src/large_kept.c \
+    's/(GET(large->base) & (choice->alignment - 1)) == 0/true/' unit_large
+mutant a_kept_mapping_may_be_short plain src/large_kept.c \
+    's/return GET(large->mapped) >= choice->bytes/return GET(large->mapped) >= choice->bytes \/ 2/' \
     unit_large random_load
-mutant the_first_mapping_that_fits_is_taken plain src/large.c \
-    's/GET(large->mapped) < GET((\*found)->mapped)/false/' unit_large
+mutant the_first_mapping_that_fits_is_taken plain src/large_kept.c \
+    's/return GET(large->mapped) < GET(other->mapped);/return false;/' unit_large
+mutant a_long_mapping_is_not_cut plain src/large_kept.c \
+    's/rest < CUT_MIN/true/' unit_large
+mutant a_cut_is_off_by_a_unit plain src/large_kept.c \
+    's/SET(tail->base, GET(large->base) + bytes)/SET(tail->base, GET(large->base) + bytes - UNIT_BYTES)/' \
+    unit_large
+mutant a_mapping_is_not_joined_to_the_left plain src/large_kept.c \
+    's/= take_neighbour(base - UNIT_BYTES, base);/= NULL;/' unit_large
+mutant a_mapping_is_not_joined_to_the_right plain src/large_kept.c \
+    's/= take_neighbour(end, end);/= NULL;/' unit_large
+mutant what_lay_inside_is_not_cleared plain src/page_map.c \
+    '/^static void clear_in_leaf/,/^}/s/unit < end/unit + 1 < end/' \
+    unit_page_map
 
 # --- The system ---
 
