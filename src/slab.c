@@ -285,6 +285,9 @@ size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
         struct slab *slab = source->held;
         if (slab == NULL)
             return 0;
+        /* Else take_resting() would take what is the holder's already. */
+        CHECK(atomic_load_explicit(&slab->local_free, memory_order_relaxed) ==
+              0);
         count = take_resting(slab, blocks, wanted);
         if (count < wanted)
             count += slab_carve(slab, blocks + count, wanted - count);

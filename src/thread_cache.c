@@ -25,19 +25,29 @@ static bool is_single(const struct cache *cache, unsigned class)
     return class >= cache->bins.single_from;
 }
 
-/* A single block, past the magazines. */
+/* Whether the blocks of a class stay with the slabs that the cache holds.  Of
+ * each class the cache takes either slabs for single blocks or, by
+ * slab_fill(), such for many; never both. */
+static bool is_local(const struct cache *cache, unsigned class)
+{
+    return is_single(cache, class) && !cache->checked &&
+           size_classes[class].capacity <= SLAB_LOCAL_MAX;
+}
+
+/* A single block, past the magazines: because of its class, or because the
+ * cache can hold no more. */
 static void *allocate_one(struct cache *cache, unsigned class)
 {
     struct slab_source *source = &cache->bins.sources[class];
-    void *block = NULL;
-    if (cache->checked || size_classes[class].capacity > SLAB_LOCAL_MAX) {
-        slab_fill(source, class, &block, 1);
-        return block;
-    }
-    block = slab_take_local(source);
-    if (block == NULL)
+    bool local = is_local(cache, class);
+    void *block = local ? slab_take_local(source) : NULL;
+    if (block == NULL && !cache->checked)
         block = depot_take_one(class);
-    return block != NULL ? block : slab_take_one(source, class);
+    if (block == NULL && local)
+        return slab_take_one(source, class);
+    if (block == NULL)
+        slab_fill(source, class, &block, 1);
+    return block;
 }
 
 /* Loads a magazine with blocks in place of the empty one. */

@@ -154,9 +154,9 @@ FAST_PATH void *bins_take_single(struct bins *bins, unsigned class)
 
 FAST_PATH bool bins_give_single(struct bins *bins, uint32_t entry, void *block)
 {
-    uint32_t mine = entry ^ bins->tag;
-    unsigned class = mine >> ENTRY_BIN_SHIFT;
-    if (mine >= ENTRY_BIN_LIMIT || class < bins->single_from)
+    /* Beyond all classes when the block is another cache's. */
+    unsigned class = (entry ^ bins->tag) >> ENTRY_BIN_SHIFT;
+    if (class >= CLASS_COUNT || class < bins->single_from)
         return false;
     return slab_give_held(&bins->sources[class], class, block);
 }

@@ -2,13 +2,12 @@
 /* A thread's cache: what it holds, how much of it, and what it hands on. */
 #include "support.h"
 
-
 #include "depot.h"
 #include "page_map.h"
 #include "partyalloc.h"
 #include "size_class.h"
 #include "thread.h"
-#include "thread_cache.h"
+#include "thread_cache_internal.h"
 
 enum { MANY = 3000 };
 #define CACHE_BYTES (512 * KIB)
@@ -116,6 +115,35 @@ static void a_cache_hit_touches_nothing_shared(void **state)
     partyalloc_thread_flush();
 }
 
+/* What the cache has no room for is taken and given one by one, at times when
+ * magazines of the same class are filled at others. */
+static void a_full_cache_hands_out_each_block_once(void **state)
+{
+    enum { CLASS = 24, AT_FIRST = 12, THEN = 4, AT_LAST = 60 };
+    struct cache *cache = cache_of(thread_bins);
+    size_t budget = cache->budget;
+
+    (void)state;
+    depot_drain_all();
+    cache->budget = 0;
+    for (size_t i = 0; i < AT_FIRST; i++)
+        blocks[i] = allocate(CLASS);
+    for (size_t i = 0; i < AT_FIRST / 2; i++)
+        release(blocks[i]);
+    slab_return(CLASS, &blocks[AT_FIRST / 2], AT_FIRST / 2);
+    cache->budget = budget;
+    for (size_t i = 0; i < THEN; i++)
+        blocks[i] = allocate(CLASS);
+    cache->budget = 0;
+    for (size_t i = THEN; i < THEN + AT_LAST; i++)
+        blocks[i] = allocate(CLASS);
+    cache->budget = budget;
+    require_disjoint(blocks, THEN + AT_LAST);
+    for (size_t i = 0; i < THEN + AT_LAST; i++)
+        release(blocks[i]);
+    partyalloc_thread_flush();
+}
+
 /* At the edge of a magazine a thread must not go to the depot each time. */
 static void going_to_and_fro_costs_no_slow_path_each_time(void **state)
 {
@@ -213,6 +241,7 @@ int main(void)
         cmocka_unit_test(a_cache_stays_within_its_bytes),
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
+        cmocka_unit_test(a_full_cache_hands_out_each_block_once),
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),
