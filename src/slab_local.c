@@ -31,10 +31,11 @@ void slab_share_local(struct slab *slab)
     atomic_store_explicit(&slab->holder, NULL, memory_order_relaxed);
     if (count == 0)
         return;
-    slab_set_local_free(slab, 0);
     slab_add_dirty((int64_t)count * size_classes[slab->class].size);
-    /* Releases the states to take_resting(). */
+    /* Releases the states to take_resting().  Before the bits are cleared: the
+     * child of a fork may count a block twice, but not lose one. */
     atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);
+    slab_set_local_free(slab, 0);
 }
 
 /* Makes what others brought to rest the holder's alone, when nothing is yet. */
@@ -56,10 +57,10 @@ static void claim_resting(struct slab *slab)
     uint32_t count = (uint32_t)__builtin_popcountll(bits);
     slab_add_dirty(-((int64_t)count * size_classes[slab->class].size));
     /* Fewer than counted are there in the child of a fork only, see
-     * take_resting(). */
+     * take_resting(); the bits are set first, as in slab_share_local(). */
+    slab_set_local_free(slab, bits);
     atomic_fetch_sub_explicit(&slab->resting, count < resting ? resting : count,
                               memory_order_relaxed);
-    slab_set_local_free(slab, bits);
 }
 
 /* Puts a held slab that `place` points to first. */
@@ -157,10 +158,9 @@ void *slab_take_one(struct slab_source *source, unsigned class)
  * only such: it is of more use to others. */
 static void let_go_of_spare(struct slab_source *source, const struct slab *slab)
 {
-    struct slab **place = NULL;
     unsigned spare = 0;
-    for (struct slab **at = &source->held; *at != NULL;
-         at = &(*at)->next_held) {
+    struct slab **place = &source->held;
+    for (struct slab **at = place; *at != NULL; at = &(*at)->next_held) {
         spare += slab_local_free(*at) == (*at)->local_all;
         if (*at == slab)
             place = at;

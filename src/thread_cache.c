@@ -274,6 +274,9 @@ void cache_free_without(uint32_t entry, void *block)
 
 void cache_flush(struct cache *cache)
 {
+    /* First, since their count may be off in the child of a fork, and again
+     * with what is emptied now. */
+    cache_flush_empties(cache);
     for (unsigned class = 0; class < CLASS_COUNT; class++) {
         cache_flush_bin(cache, class);
         while (cache->bins.sources[class].held != NULL)

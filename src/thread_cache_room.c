@@ -134,6 +134,7 @@ void cache_flush_empties(struct cache *cache)
     if (spare != NULL)
         depot_give_empties(spare);
     struct magazine *magazine = take_list(&cache->empties);
+    cache->empty_count = 0;
     if (magazine == NULL)
         return;
     /* Counted anew: in the child of a fork the count may be off. */
@@ -141,7 +142,6 @@ void cache_flush_empties(struct cache *cache)
     for (struct magazine *at = magazine->next; at != NULL; at = at->next)
         magazine->count++;
     depot_give_empties(magazine);
-    cache->empty_count = 0;
 }
 
 /* --- What a cache may hold ------------------------------------------------ */
