@@ -257,20 +257,26 @@ struct large *large_grow_kept(size_t bytes)
     return NULL;
 }
 
-/* Unmaps a piece of a mapping that was taken, and keeps the rest.  Returns the
- * bytes. */
+/* Unmaps a mapping that was taken.  Returns the bytes; 0: the system does not,
+ * so it is kept.  (Without a place its address space is lost, its pages are
+ * not.) */
+static size_t drop(struct large *large)
+{
+    size_t mapped = GET(large->mapped);
+    if (large_unmap(large))
+        return mapped;
+    put(large, os_now());
+    return 0;
+}
+
+/* The same with a piece of it; the rest is kept. */
 static size_t drop_piece(struct large *large)
 {
     size_t mapped = GET(large->mapped);
-    if (mapped > DROP_STEP && large_shorten(large, mapped - DROP_STEP)) {
-        put_back(large);
-        return DROP_STEP;
-    }
-    if (large_unmap(large))
-        return mapped;
-    /* Without a place the address space is lost, its pages are not. */
-    put(large, os_now());
-    return 0;
+    if (mapped <= DROP_STEP || !large_shorten(large, mapped - DROP_STEP))
+        return drop(large);
+    put_back(large);
+    return DROP_STEP;
 }
 
 void large_keep(struct large *large, uint64_t live_bytes)
@@ -289,7 +295,7 @@ void large_keep(struct large *large, uint64_t live_bytes)
     /* Much more than that, since what is freed is long. */
     while (GET(kept_bytes) > bound + bound / 2) {
         struct large *oldest = take_oldest(UINT64_MAX);
-        if (oldest == NULL || !large_unmap(oldest))
+        if (oldest == NULL || drop(oldest) == 0)
             break;
     }
 }
@@ -308,13 +314,8 @@ size_t large_drop_all(void)
     for (uint32_t place = 0; place < KEPT_COUNT; place++) {
         struct large *large =
             atomic_load_explicit(&kept[place], memory_order_acquire);
-        if (large == NULL || !take(place, large))
-            continue;
-        size_t mapped = GET(large->mapped);
-        if (large_unmap(large))
-            bytes += mapped;
-        else
-            put(large, os_now());
+        if (large != NULL && take(place, large))
+            bytes += drop(large);
     }
     return bytes;
 }
