@@ -10,14 +10,17 @@
 enum { WORKERS = 4, FORKS = UNDER_SANITIZER ? 20 : 100, BLOCKS = 500 };
 
 static atomic_bool stop_workers;
+static atomic_int ready; /* workers that have done what is to be seen */
 static struct filled parents_blocks[BLOCKS];
 
 static void *work(void *argument)
 {
     struct random random = {(uintptr_t)argument};
 
-    while (!atomic_load(&stop_workers)) {
+    for (size_t turn = 0; !atomic_load(&stop_workers); turn++) {
         struct filled many[64];
+        if (turn == 1)
+            atomic_fetch_add(&ready, 1);
         for (size_t i = 0; i < ARRAY_LENGTH(many); i++)
             many[i] = filled_allocate(random_size(&random, 1, 5000), i);
         struct filled large = filled_allocate(300000 + 5 * KIB, 1);
@@ -62,11 +65,16 @@ static void use_parents_blocks(void *unused)
         run_threads(2, live_on_a_thread, NULL, 0);
 }
 
+/* Starts them and waits until all are ready.  A fork while a thread starts can
+ * leave a lock of the address sanitizer's behind for ever. */
 static void start_workers(pthread_t *workers, thread_body *body)
 {
     atomic_store(&stop_workers, false);
+    atomic_store(&ready, 0);
     for (size_t i = 0; i < WORKERS; i++)
         require(pthread_create(&workers[i], NULL, body, (void *)i) == 0);
+    while (atomic_load(&ready) < WORKERS)
+        sleep_ms(1);
 }
 
 static void end_workers(const pthread_t *workers)
@@ -118,7 +126,7 @@ static void a_childs_child_works_too(void **state)
 enum { HELD = 1000, HELD_SIZE = 64 };
 
 static void *held[WORKERS][HELD];
-static atomic_int holding, ready;
+static atomic_int holding;
 
 static void *hold_free_blocks(void *argument)
 {
@@ -169,10 +177,7 @@ static void a_child_takes_over_what_other_threads_caches_held(void **state)
 
     (void)state;
     atomic_store(&holding, 0);
-    atomic_store(&ready, 0);
     start_workers(workers, hold_free_blocks);
-    while (atomic_load(&ready) < WORKERS)
-        sleep_ms(1);
     assert_child_succeeds(take_what_threads_held, NULL);
     end_workers(workers);
 }
