@@ -234,7 +234,8 @@ bool allocator_load(const char *text, struct allocator *allocator,
         snprintf(error, error_size, "%s is not name=path:allocate:free", text);
         return false;
     }
-    snprintf(allocator->name, sizeof allocator->name, "%s", spec.name);
+    snprintf(allocator->name, sizeof allocator->name, "%.*s",
+             (int)sizeof allocator->name - 1, spec.name);
     return load_spec(&spec, allocator, error, error_size);
 }
 
