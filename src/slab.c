@@ -195,7 +195,7 @@ static size_t take_range(struct slab *slab, uint32_t from, uint32_t to,
             continue;
         }
         _Atomic(uint8_t) *state = &slab->states[index];
-        /* Acquires the block; pairs with the release in bring_to_rest(). */
+        /* Acquires the block; pairs with the release in slab_return(). */
         if (atomic_load_explicit(state, memory_order_acquire) == BLOCK_REST) {
             atomic_store_explicit(state, BLOCK_OUT, memory_order_relaxed);
             uint32_t offset = index * size;
