@@ -55,9 +55,8 @@ void *partyalloc_allocate(size_t size, uint32_t memory_type_id);
  *     partyalloc: double free of 0x7f0123456780
  *
  * Found at this call: a pointer that never was a block's, a misaligned one, a
- * block above 4 KiB (the 128th part of PARTYALLOC_CACHE_BYTES) freed twice, a
- * smaller one freed twice in a row.  Found at the latest when the block leaves
- * the thread's cache: every other double free and interior pointer.  With
+ * block freed twice in a row.  Found at the latest when the block leaves the
+ * thread's cache: every other double free and interior pointer.  With
  * PARTYALLOC_OPTION_CHECKED all are found at this call.
  */
 void partyalloc_free(void *pointer, uint32_t memory_type_id);
@@ -190,8 +189,9 @@ enum partyalloc_option {
     /* 1: ask for transparent huge pages where they pay.  Default 0: the
      * system's setting is left alone. */
     PARTYALLOC_OPTION_HUGE_PAGES = 2,  /* PARTYALLOC_HUGE_PAGES */
-    /* The most bytes that one thread's cache may hold; blocks above the 128th
-     * part of it are left in their slabs.  Default 524288. */
+    /* The most bytes that one thread's cache may hold in blocks of up to the
+     * 128th part of that.  Of each class of longer blocks it keeps up to 16, or
+     * twice these bytes, and a few slabs.  Default 524288. */
     PARTYALLOC_OPTION_CACHE_BYTES = 3  /* PARTYALLOC_CACHE_BYTES */
 };
 

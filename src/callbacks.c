@@ -4,17 +4,17 @@
  *
  *     partyalloc_allocate                  partyalloc_free
  *       cursor_pop                           page_map_entry
- *       allocate_missed                      bins_push
- *         bins_take_single                   free_missed
- *         allocate_small_slow                  bins_give_single
- *           thread_enter                       free_slow
- *           cache_allocate_slow                  thread_enter
- *             cache_take_full                    cache_free_slow
- *             depot_take                           make_room
- *             slab_fill                              depot_give -> slab_return
- *               chunk_grant -> os_map                slab_purge_step
- *       allocate_large_slow                      large_free
- *         large_allocate -> os_map                 large_keep -> os_unmap
+ *       allocate_small_slow                  bins_push
+ *         thread_enter                       free_slow
+ *         cache_allocate_slow                  thread_enter
+ *           cache_take_full                    cache_free_slow
+ *           depot_take                           make_room
+ *           slab_fill                              depot_give -> slab_return
+ *             chunk_grant -> os_map                slab_purge_step
+ *           cache_allocate_local                 cache_free_local
+ *             slab_take_local                      slab_give_local
+ *       allocate_large_slow                    large_free
+ *         large_allocate -> os_map               large_keep -> os_unmap
  */
 #include <errno.h>
 #include <string.h>
@@ -93,21 +93,12 @@ static SLOW_PATH void *allocate_large_slow(size_t size, size_t alignment,
     return block;
 }
 
-static MISS_PATH void *allocate_missed(size_t offset)
-{
-    void *block =
-        bins_take_single(thread_bins, (unsigned)(offset >> ENTRY_BIN_SHIFT));
-    if (likely(block != NULL))
-        return block;
-    return allocate_small_slow(offset);
-}
-
 FAST_PATH void *allocate_from(size_t offset)
 {
     void *block = cursor_pop(&bins_at(thread_bins, offset)->own);
     if (likely(block != NULL))
         return block;
-    return allocate_missed(offset);
+    return allocate_small_slow(offset);
 }
 
 EXPORTED void *partyalloc_allocate(size_t size, uint32_t memory_type_id)
@@ -197,20 +188,13 @@ static SLOW_PATH void free_slow(uint32_t entry, void *pointer)
         fatal_misuse("invalid free", pointer);
 }
 
-static MISS_PATH void free_missed(uint32_t entry, void *pointer)
-{
-    if (likely(bins_give_single(thread_bins, entry, pointer)))
-        return;
-    free_slow(entry, pointer);
-}
-
 EXPORTED void partyalloc_free(void *pointer, uint32_t memory_type_id)
 {
     (void)memory_type_id;
     uint32_t entry = page_map_entry(pointer);
     if (likely(bins_push(thread_bins, entry, pointer)))
         return;
-    free_missed(entry, pointer);
+    free_slow(entry, pointer);
 }
 
 /* --- Sizes ---------------------------------------------------------------- */

@@ -16,10 +16,6 @@
 /* Reached from one place, seldom: kept out of the caller's code. */
 #define SLOW_PATH __attribute__((noinline, cold))
 
-/* Reached from one place, often, when a fast path misses: kept out of the
- * caller's code, but fast itself. */
-#define MISS_PATH __attribute__((noinline))
-
 /* Inlined even where the compiler's cost model says no: fast paths. */
 #define FAST_PATH static inline __attribute__((always_inline))
 

@@ -21,13 +21,14 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/size_class.c src/size_class.h \
 	src/slab.c src/slab.h src/slab_internal.h src/slab_state.h \
 	src/slab_index.c src/slab_index.h \
-	src/slab_local.c src/slab_local.h \
+	src/slab_local.c \
 	src/slab_purge.c \
 	src/slab_return.c \
 	src/stack.h \
 	src/stats.c \
 	src/thread.c src/thread.h \
 	src/thread_cache.c src/thread_cache.h src/thread_cache_internal.h \
+	src/thread_cache_medium.c \
 	src/thread_cache_registry.c \
 	src/thread_cache_room.c \
 	src/upkeep.c

@@ -54,11 +54,13 @@ size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
 enum { SLAB_LOCAL_MAX = 64 };
 
 /*
- * A block of a class of which blocks go one by one: slab_take_local() has one
- * only when one rests in a slab that the source holds, slab_take_one() carves
- * one or takes another slab to hold.  NULL: there is none.
+ * Blocks of a class whose blocks stay with the slabs that a source holds:
+ * slab_take_local() takes up to `wanted` that rest there, and returns how many;
+ * slab_take_one() carves one or takes another slab to hold.  NULL: there is
+ * none.
  */
-void *slab_take_local(struct slab_source *source);
+size_t slab_take_local(struct slab_source *source, void **blocks,
+                       size_t wanted);
 void *slab_take_one(struct slab_source *source, unsigned class);
 
 /* Brings such a block to rest if its slab is one that the source holds.  Stops

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Single blocks between a cache and the slabs that it holds.
+ * Blocks between a cache and the slabs that it holds.
  *
  * What the holder itself frees stays apart from what others bring to rest: in
  * the bits of `local_free`, which only the holder writes.  So a block that goes
@@ -8,7 +8,7 @@
  */
 #include "slab_internal.h"
 
-#include "slab_local.h"
+#include "slab_state.h"
 
 enum {
     /* Slabs that a source holds at the most. */
@@ -25,9 +25,26 @@ static uint64_t bit(uint32_t index)
     return UINT64_C(1) << index;
 }
 
+/*
+ * Only the holder writes the bits; others read them for statistics.  A block
+ * whose bit is set is at rest, or, for the child of a fork that comes between
+ * the two steps, still OUT: never the other way round, hence the releases
+ * here, which cost nothing on x86-64.
+ */
+
+static uint64_t local_free(const struct slab *slab)
+{
+    return atomic_load_explicit(&slab->local_free, memory_order_relaxed);
+}
+
+static void set_local_free(struct slab *slab, uint64_t bits)
+{
+    atomic_store_explicit(&slab->local_free, bits, memory_order_release);
+}
+
 void slab_share_local(struct slab *slab)
 {
-    uint32_t count = (uint32_t)__builtin_popcountll(slab_local_free(slab));
+    uint32_t count = (uint32_t)__builtin_popcountll(local_free(slab));
     atomic_store_explicit(&slab->holder, NULL, memory_order_relaxed);
     if (count == 0)
         return;
@@ -35,13 +52,13 @@ void slab_share_local(struct slab *slab)
     /* Releases the states to take_resting().  Before the bits are cleared: the
      * child of a fork may count a block twice, but not lose one. */
     atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);
-    slab_set_local_free(slab, 0);
+    set_local_free(slab, 0);
 }
 
 /* Makes what others brought to rest the holder's alone, when nothing is yet. */
 static void claim_resting(struct slab *slab)
 {
-    CHECK(slab_local_free(slab) == 0);
+    CHECK(local_free(slab) == 0);
     /* Acquire: the states of all that are counted are seen. */
     uint32_t resting =
         atomic_load_explicit(&slab->resting, memory_order_acquire);
@@ -58,7 +75,7 @@ static void claim_resting(struct slab *slab)
     slab_add_dirty(-((int64_t)count * size_classes[slab->class].size));
     /* Fewer than counted are there in the child of a fork only, see
      * take_resting(); the bits are set first, as in slab_share_local(). */
-    slab_set_local_free(slab, bits);
+    set_local_free(slab, bits);
     atomic_fetch_sub_explicit(&slab->resting, count < resting ? resting : count,
                               memory_order_relaxed);
 }
@@ -78,9 +95,9 @@ static bool find_resting(struct slab_source *source)
     for (struct slab **place = &source->held; *place != NULL;
          place = &(*place)->next_held) {
         struct slab *slab = *place;
-        if (slab_local_free(slab) == 0)
+        if (local_free(slab) == 0)
             claim_resting(slab);
-        if (slab_local_free(slab) != 0) {
+        if (local_free(slab) != 0) {
             put_first(source, place);
             return true;
         }
@@ -88,18 +105,26 @@ static bool find_resting(struct slab_source *source)
     return false;
 }
 
-void *slab_take_local(struct slab_source *source)
+/* Takes the lowest block at rest of a held slab that has one. */
+static void *take_lowest(struct slab *slab)
 {
-    if ((source->held == NULL || slab_local_free(source->held) == 0) &&
-        !find_resting(source))
-        return NULL;
-    struct slab *slab = source->held;
-    uint32_t index = (uint32_t)__builtin_ctzll(slab_local_free(slab));
-    if (slab->purged_pages != 0) {
-        uint32_t size = size_classes[slab->class].size;
+    uint32_t size = size_classes[slab->class].size;
+    uint64_t bits = local_free(slab);
+    uint32_t index = (uint32_t)__builtin_ctzll(bits);
+    if (slab->purged_pages != 0)
         slab_pages_used(slab, index * size, (index + 1) * size);
-    }
-    return slab_take_local_at(slab, index);
+    atomic_store_explicit(&slab->states[index], BLOCK_OUT,
+                          memory_order_relaxed);
+    set_local_free(slab, bits & (bits - 1));
+    return (void *)(slab->base + index * size);
+}
+
+size_t slab_take_local(struct slab_source *source, void **blocks, size_t wanted)
+{
+    size_t count = 0;
+    while (count < wanted && find_resting(source))
+        blocks[count++] = take_lowest(source->held);
+    return count;
 }
 
 static void note_carved(struct slab *slab)
@@ -145,10 +170,9 @@ static bool hold_another(struct slab_source *source, unsigned class)
 void *slab_take_one(struct slab_source *source, unsigned class)
 {
     CHECK(size_classes[class].capacity <= SLAB_LOCAL_MAX);
-    void *block;
+    void *block = NULL;
     do {
-        block = slab_take_local(source);
-        if (block == NULL)
+        if (slab_take_local(source, &block, 1) == 0)
             block = carve_held(source);
     } while (block == NULL && hold_another(source, class));
     return block;
@@ -161,7 +185,7 @@ static void let_go_of_spare(struct slab_source *source, const struct slab *slab)
     unsigned spare = 0;
     struct slab **place = &source->held;
     for (struct slab **at = place; *at != NULL; at = &(*at)->next_held) {
-        spare += slab_local_free(*at) == (*at)->local_all;
+        spare += local_free(*at) == (*at)->local_all;
         if (*at == slab)
             place = at;
     }
@@ -179,8 +203,8 @@ bool slab_give_local(struct slab_source *source, unsigned class,
         return false;
     _Atomic(uint8_t) *state = slab_judge(class, block);
     uint64_t bits =
-        slab_local_free(slab) | bit((uint32_t)(state - slab->states));
-    slab_set_local_free(slab, bits);
+        local_free(slab) | bit((uint32_t)(state - slab->states));
+    set_local_free(slab, bits);
     atomic_store_explicit(state, BLOCK_REST, memory_order_release);
     if (bits == slab->local_all)
         let_go_of_spare(source, slab);

@@ -15,40 +15,11 @@ enum {
     SPILL_FIRST = 12,
     /* Slow paths that pass before pages to give back are looked for again. */
     PURGE_PATIENCE = 256,
+    /* Misses after which a bin is looked at, whether it is still in use. */
+    IDLE_INTERVAL = 16,
 };
 
 /* --- Allocate ------------------------------------------------------------- */
-
-/* Whether blocks of a class pass the magazines, one by one. */
-static bool is_single(const struct cache *cache, unsigned class)
-{
-    return class >= cache->bins.single_from;
-}
-
-/* Whether the blocks of a class stay with the slabs that the cache holds.  Of
- * each class the cache takes either slabs for single blocks or, by
- * slab_fill(), such for many; never both. */
-static bool is_local(const struct cache *cache, unsigned class)
-{
-    return is_single(cache, class) && !cache->checked &&
-           size_classes[class].capacity <= SLAB_LOCAL_MAX;
-}
-
-/* A single block, past the magazines: because of its class, or because the
- * cache can hold no more. */
-static void *allocate_one(struct cache *cache, unsigned class)
-{
-    struct slab_source *source = &cache->bins.sources[class];
-    bool local = is_local(cache, class);
-    void *block = local ? slab_take_local(source) : NULL;
-    if (block == NULL && !cache->checked)
-        block = depot_take_one(class);
-    if (block == NULL && local)
-        return slab_take_one(source, class);
-    if (block == NULL)
-        slab_fill(source, class, &block, 1);
-    return block;
-}
 
 /* Loads a magazine with blocks in place of the empty one. */
 static void *reload(struct cache *cache, unsigned class,
@@ -94,7 +65,7 @@ static void *refill(struct cache *cache, unsigned class)
     if (blocks == 0) {
         if (magazine != NULL)
             cache_put_empty(cache, magazine);
-        return allocate_one(cache, class);
+        return cache_allocate_one(cache, class);
     }
     magazine->count =
         slab_fill(&cache->bins.sources[class], class, magazine->slots, blocks);
@@ -117,16 +88,15 @@ static struct magazine *take_from_depot(struct cache *cache, unsigned class)
 
 void *cache_allocate_slow(struct cache *cache, unsigned class)
 {
-    if (is_single(cache, class)) {
-        count_up(&cache->misses);
-        return allocate_one(cache, class);
-    }
     /* A thread that has just got its cache, or borrows one, comes here without
      * having looked. */
     void *block = cursor_pop(&cache->bins.of_class[class].own);
     if (block != NULL)
         return block;
-    count_up(&cache->misses);
+    if (count_up(&cache->misses) % IDLE_INTERVAL == 0)
+        cache_flush_idle(cache, class);
+    if (cache_is_medium(cache, class))
+        return cache_allocate_medium(cache, class);
     cache->rest[class].spill = 0;
     struct magazine *magazine = cache_take_full(cache, class);
     if (magazine == NULL)
@@ -137,10 +107,9 @@ void *cache_allocate_slow(struct cache *cache, unsigned class)
 
 /* --- Free ----------------------------------------------------------------- */
 
-/* Gives pages back, one bounded step at a time, while more of them are dirty
- * than what is in use justifies.  When nothing was found that is old enough,
- * the next look waits. */
-static void give_back_step(struct cache *cache)
+/* While more pages are dirty than what is in use justifies.  When nothing was
+ * found that is old enough, the next look waits. */
+void cache_give_back_step(struct cache *cache)
 {
     if (likely(slab_dirty_bytes() <= slab_dirty_allowance()) ||
         option_quiet() || option_huge_pages())
@@ -208,19 +177,6 @@ static struct magazine *exchange(struct cache *cache, unsigned class,
     return full;
 }
 
-/* Frees a single block, past the magazines: to a slab that this cache holds, or
- * for all to take. */
-static void free_one(struct cache *cache, unsigned class, void *block)
-{
-    if (cache->checked)
-        slab_return_checked(class, block);
-    else if (slab_give_local(&cache->bins.sources[class], class, block))
-        return;
-    else
-        depot_give_one(class, block);
-    give_back_step(cache);
-}
-
 /* Makes room on a cursor that has met its limit.  False: the cache can take
  * no more. */
 static bool make_room(struct cache *cache, unsigned class,
@@ -233,7 +189,7 @@ static bool make_room(struct cache *cache, unsigned class,
     if (magazine == NULL)
         return false;
     cache_attach(cache, class, cursor, magazine, slots);
-    give_back_step(cache);
+    cache_give_back_step(cache);
     return true;
 }
 
@@ -254,13 +210,13 @@ uint64_t cache_free_slow(struct cache *cache, uint32_t entry, void *block)
     bool mine = (entry ^ cache->bins.tag) < ENTRY_BIN_LIMIT;
     struct cursor *cursor = mine ? &bin->own : &bin->foreign;
     count_up(&cache->overflows);
-    if (is_single(cache, class)) {
-        free_one(cache, class, block);
-    } else if (!bins_push(&cache->bins, entry, block)) {
+    if (!bins_push(&cache->bins, entry, block)) {
         /* Not just a thread that got its cache by this call. */
         refuse_double_free(cursor, mine, class, block);
-        if (!make_room(cache, class, cursor))
-            free_one(cache, class, block);
+        if (cache_is_medium(cache, class))
+            cache_free_medium(cache, class, mine, block);
+        else if (!make_room(cache, class, cursor))
+            cache_free_one(cache, class, block);
         else
             bins_push(&cache->bins, entry, block);
     }

@@ -27,7 +27,6 @@
 #include "page_map.h"
 #include "size_class.h"
 #include "slab.h"
-#include "slab_local.h"
 #include "slab_state.h"
 
 /* The open end of a loaded magazine.  Never NULL: what has no magazine has
@@ -51,7 +50,6 @@ _Static_assert(CLASS_COUNT << ENTRY_BIN_SHIFT <= ENTRY_BIN_LIMIT,
 struct bins {
     struct bin of_class[CLASS_COUNT]; /* at offset 0, see struct bin */
     uint32_t tag;                     /* owner << ENTRY_OWNER_SHIFT */
-    uint32_t single_from; /* from this class on blocks pass one by one */
     struct slab_source sources[CLASS_COUNT];
 };
 
@@ -62,7 +60,7 @@ struct cache;
     {                                                                          \
         .of_class = {[0 ... CLASS_COUNT - 1] = {.own = CURSOR_EMPTY,           \
                                                 .foreign = CURSOR_EMPTY}},     \
-        .tag = BINS_EMPTY_TAG, .single_from = CLASS_COUNT,                     \
+        .tag = BINS_EMPTY_TAG,                                                 \
     }
 #define BINS_EMPTY_TAG ((uint32_t)OWNER_MAX << ENTRY_OWNER_SHIFT)
 #define CURSOR_EMPTY                                                           \
@@ -135,30 +133,6 @@ FAST_PATH bool bins_push(struct bins *bins, uint32_t entry, void *block)
     size_t offset = entry & (ENTRY_BIN_LIMIT - 1);
     return cursor_push_away(&bins_at(bins, offset)->foreign,
                             (unsigned)(offset >> ENTRY_BIN_SHIFT), block);
-}
-
-/* --- Blocks that pass one by one ------------------------------------------ */
-
-/*
- * A few of these would be the whole budget of a cache, so no magazine holds
- * them: their bins are always empty and full.  They come from, and go back to,
- * the slabs that the cache holds, and what does not is left to the slow paths.
- */
-
-FAST_PATH void *bins_take_single(struct bins *bins, unsigned class)
-{
-    if (class < bins->single_from)
-        return NULL;
-    return slab_take_first(&bins->sources[class]);
-}
-
-FAST_PATH bool bins_give_single(struct bins *bins, uint32_t entry, void *block)
-{
-    /* Beyond all classes when the block is another cache's. */
-    unsigned class = (entry ^ bins->tag) >> ENTRY_BIN_SHIFT;
-    if (class >= CLASS_COUNT || class < bins->single_from)
-        return false;
-    return slab_give_held(&bins->sources[class], class, block);
 }
 
 /* --- Slow paths ----------------------------------------------------------- */

@@ -30,8 +30,9 @@ struct bin_rest {
 struct cache {
     struct bins bins;
     bool checked;   /* option_checked(): no magazine is ever loaded */
-    unsigned hand;  /* the bin that make_room_slow() looked at last */
-    size_t charged; /* bytes that it may hold */
+    unsigned medium_from; /* from this class on blocks are medium */
+    unsigned hand;  /* the bin that cache_flush_idle() looked at last */
+    size_t charged; /* bytes of small blocks that it may hold */
     size_t budget;  /* the most of that */
     /* Empty magazines, by their `next`: some at hand, and a bundle more, so
      * that the depot is asked for one once in many times only. */
@@ -50,6 +51,30 @@ struct cache {
 };
 
 _Static_assert(offsetof(struct cache, bins) == 0, "cache_of()");
+
+static inline bool cache_is_medium(const struct cache *cache, unsigned class)
+{
+    return class >= cache->medium_from;
+}
+
+/* --- Medium and single blocks (thread_cache_medium.c) --------------------- */
+
+/* A block of a medium class whose bin is empty; and to where one goes for that
+ * there is no room.  NULL: out of memory. */
+void *cache_allocate_medium(struct cache *cache, unsigned class);
+void cache_free_medium(struct cache *cache, unsigned class, bool mine,
+                       void *block);
+
+/* Brings so many blocks from the top of a cursor of such a class to rest. */
+void cache_spill_medium(struct cache *cache, unsigned class,
+                        struct cursor *cursor, size_t count);
+
+/* A block of any class, past all magazines. */
+void *cache_allocate_one(struct cache *cache, unsigned class);
+void cache_free_one(struct cache *cache, unsigned class, void *block);
+
+/* Gives pages back, one bounded step at a time (thread_cache.c). */
+void cache_give_back_step(struct cache *cache);
 
 /* --- Magazines in and out of cursors and lists (thread_cache_room.c) ------ */
 
@@ -96,16 +121,18 @@ bool cache_has_room(struct cache *cache, unsigned class, size_t blocks);
 bool cache_raise_limit(struct cache *cache, unsigned class,
                        struct cursor *cursor);
 
-/* Hands on what a bin holds. */
+/* Hands on what a bin holds; or the next bin, if it has been idle since it was
+ * looked at last and is not that of `class`. */
 void cache_flush_bin(struct cache *cache, unsigned class);
+void cache_flush_idle(struct cache *cache, unsigned class);
 
 /* Counts an event; by the owner of the cache only, so that it need not be an
  * atomic addition. */
-static inline void count_up(_Atomic(uint64_t) *counter)
+static inline uint64_t count_up(_Atomic(uint64_t) *counter)
 {
-    atomic_store_explicit(
-        counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
-        memory_order_relaxed);
+    uint64_t count = atomic_load_explicit(counter, memory_order_relaxed) + 1;
+    atomic_store_explicit(counter, count, memory_order_relaxed);
+    return count;
 }
 
 #endif

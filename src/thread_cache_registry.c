@@ -8,15 +8,15 @@
 static _Atomic(struct cache *) newest;
 static _Atomic(uint32_t) made;
 
-/* Blocks of more than this part of what a cache may hold pass one by one:
- * above 4 KiB. */
-enum { CACHED_FRACTION = 128 };
+/* Blocks of more than this part of what a cache may hold are medium: above
+ * 4 KiB. */
+enum { SMALL_FRACTION = 128 };
 
-static unsigned first_single(const struct cache *cache)
+static unsigned first_medium(const struct cache *cache)
 {
     unsigned class = 0;
     while (!cache->checked && class < CLASS_COUNT &&
-           size_classes[class].size <= cache->budget / CACHED_FRACTION)
+           size_classes[class].size <= cache->budget / SMALL_FRACTION)
         class++;
     return class;
 }
@@ -35,8 +35,8 @@ struct cache *cache_make(void)
     }
     cache->checked = option_checked();
     cache->budget = option_cache_bytes();
+    cache->medium_from = first_medium(cache);
     cache->bins = (struct bins)BINS_EMPTY;
-    cache->bins.single_from = first_single(cache);
     cache->bins.tag = owner << ENTRY_OWNER_SHIFT;
     for (unsigned class = 0; class < CLASS_COUNT; class++)
         cache->bins.sources[class].owner = owner;

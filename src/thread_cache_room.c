@@ -22,12 +22,20 @@ struct magazine magazine_empty __attribute__((aligned(MAGAZINE_BYTES)));
  * finds.
  */
 
+/* What slots for blocks of a class count for: nothing if these are medium, of
+ * which each class has a bound of its own. */
+static size_t charge(const struct cache *cache, unsigned class, size_t slots)
+{
+    return cache_is_medium(cache, class) ? 0
+                                         : slots * size_classes[class].size;
+}
+
 struct magazine *cache_detach(struct cache *cache, unsigned class,
                               struct cursor *cursor)
 {
     void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
     struct magazine *magazine = magazine_of(top);
-    cache->charged -= cursor_slots(cursor) * size_classes[class].size;
+    cache->charged -= charge(cache, class, cursor_slots(cursor));
     atomic_store_explicit(&cursor->top, &magazine_empty.bottom,
                           memory_order_release);
     cursor->limit = &magazine_empty.bottom;
@@ -42,7 +50,7 @@ void cache_attach(struct cache *cache, unsigned class, struct cursor *cursor,
 {
     void **bottom = &magazine->bottom;
     CHECK(slots >= magazine->count && slots <= MAGAZINE_SLOTS);
-    cache->charged += slots * size_classes[class].size;
+    cache->charged += charge(cache, class, slots);
     cursor->limit = bottom + slots;
     atomic_store_explicit(&cursor->top, bottom + magazine->count,
                           memory_order_release);
@@ -188,6 +196,10 @@ void cache_flush_bin(struct cache *cache, unsigned class)
 {
     struct bin *bin = &cache->bins.of_class[class];
     struct magazine *magazine;
+    if (cache_is_medium(cache, class))
+        cache_spill_medium(cache, class, &bin->own,
+                           magazine_count_at(atomic_load_explicit(
+                               &bin->own.top, memory_order_relaxed)));
     while ((magazine = cache_take_full(cache, class)) != NULL)
         hand_on(cache, class, magazine, false);
     hand_on(cache, class, cache_detach(cache, class, &bin->own), false);
@@ -206,8 +218,7 @@ static bool is_idle(struct cache *cache, unsigned class)
     return idle;
 }
 
-/* Makes room from a bin that has been idle since the last look at it. */
-static SLOW_PATH void make_room_slow(struct cache *cache, unsigned class)
+SLOW_PATH void cache_flush_idle(struct cache *cache, unsigned class)
 {
     cache->hand = (cache->hand + 1) % CLASS_COUNT;
     if (cache->hand != class && is_idle(cache, cache->hand))
@@ -221,7 +232,7 @@ bool cache_has_room(struct cache *cache, unsigned class, size_t blocks)
         return false;
     if (likely(cache->charged + bytes <= cache->budget))
         return true;
-    make_room_slow(cache, class);
+    cache_flush_idle(cache, class);
     return cache->charged + bytes <= cache->budget;
 }
 

@@ -30,7 +30,7 @@ stats:          depot large metadata os page_map partyalloc slab thread_cache
 
 part_of() {
     case $1 in
-    slab_internal.h | slab_state.h | slab_local.[ch] | slab_purge.c | \
+    slab_internal.h | slab_state.h | slab_local.c | slab_purge.c | \
         slab_return.c) echo slab ;;
     thread_cache_*) echo thread_cache ;;
     large_*) echo large ;;

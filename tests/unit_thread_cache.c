@@ -10,7 +10,8 @@
 #include "thread_cache_internal.h"
 
 enum { MANY = 3000 };
-#define CACHE_BYTES (512 * KIB)
+#define CACHE_BYTES  (512 * KIB)
+#define MEDIUM_ABOVE (4 * KIB)
 
 static void *blocks[MANY];
 
@@ -48,24 +49,59 @@ static void an_own_block_comes_back_first(void **state)
     partyalloc_thread_flush();
 }
 
+/* Frees 4 MiB of a class, and looks now and then at what the cache holds. */
+static void free_much_of(unsigned class, uint64_t bound)
+{
+    size_t count = 4 * MIB / size_classes[class].size;
+
+    count = count < MANY ? count : MANY;
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = allocate(class);
+    for (size_t i = 0; i < count; i++) {
+        release(blocks[i]);
+        if (i % 16 == 0)
+            require(totals().bytes <= bound);
+    }
+    assert_in_range(totals().bytes, 0, bound);
+}
+
 static void a_cache_stays_within_its_bytes(void **state)
 {
     (void)state;
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
-        size_t count = 4 * MIB / size_classes[class].size;
-        count = count < MANY ? count : MANY;
-        for (size_t i = 0; i < count; i++)
-            blocks[i] = allocate(class);
-        for (size_t i = 0; i < count; i++) {
-            release(blocks[i]);
-            if (i % 16 == 0)
-                require(totals().bytes <= CACHE_BYTES);
-        }
-        assert_in_range(totals().bytes, 0, CACHE_BYTES);
-    }
+    for (unsigned class = 0; size_classes[class].size <= MEDIUM_ABOVE; class++)
+        free_much_of(class, CACHE_BYTES);
     partyalloc_thread_flush();
     assert_int_equal(totals().bytes, 0);
     assert_int_equal(totals().blocks, 0);
+}
+
+static void of_each_medium_class_a_cache_keeps_a_few_blocks(void **state)
+{
+    enum { BLOCKS = 16 };
+
+    (void)state;
+    for (unsigned class = CLASS_COUNT - 1;
+         size_classes[class].size > MEDIUM_ABOVE; class--) {
+        size_t blocks_bytes = (size_t)BLOCKS * size_classes[class].size;
+        free_much_of(class, blocks_bytes < MIB ? blocks_bytes : MIB);
+        assert_true(totals().blocks > 0);
+        partyalloc_thread_flush();
+        assert_int_equal(totals().bytes, 0);
+    }
+}
+
+static void a_class_that_is_idle_is_emptied(void **state)
+{
+    enum { IDLE = 30, BUSY = 4, ROUNDS = 30 };
+
+    (void)state;
+    free_much_of(IDLE, MIB);
+    const struct cursor *own = &thread_bins->of_class[IDLE].own;
+    assert_true(magazine_count_at(own->top) > 0);
+    for (size_t round = 0; round < ROUNDS; round++)
+        free_much_of(BUSY, CACHE_BYTES + MIB);
+    assert_int_equal(magazine_count_at(own->top), 0);
+    partyalloc_thread_flush();
 }
 
 static void a_flush_leaves_nothing_and_keeps_every_block(void **state)
@@ -239,6 +275,8 @@ int main(void)
         cmocka_unit_test(the_tag_of_a_cache_is_in_the_entries_of_its_slabs),
         cmocka_unit_test(an_own_block_comes_back_first),
         cmocka_unit_test(a_cache_stays_within_its_bytes),
+        cmocka_unit_test(of_each_medium_class_a_cache_keeps_a_few_blocks),
+        cmocka_unit_test(a_class_that_is_idle_is_emptied),
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
         cmocka_unit_test(a_full_cache_hands_out_each_block_once),

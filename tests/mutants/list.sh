@@ -125,9 +125,22 @@ mutant a_holder_never_lets_go plain src/slab_local.c \
 mutant a_slab_let_go_is_still_the_holders plain src/slab_local.c \
     's/atomic_store_explicit(&slab->holder, NULL, memory_order_relaxed);//' \
     unit_slab
-mutant a_held_block_is_not_judged plain src/slab_local.h \
-    '/^FAST_PATH bool slab_give_held/,/^}/s/BLOCK_OUT))/BLOCK_OUT \&\& false))/' \
+mutant a_held_block_is_not_judged plain src/slab_state.h \
+    '/^FAST_PATH .*slab_judge/,/^}/s/BLOCK_OUT))/BLOCK_OUT \&\& false))/' \
     misuse_double_free
+mutant a_medium_class_keeps_too_many_blocks plain src/thread_cache_medium.c \
+    's/MEDIUM_SLOTS_MAX = 16/MEDIUM_SLOTS_MAX = 60/' \
+    unit_thread_cache
+mutant a_spill_leaves_the_blocks_where_they_were plain \
+    src/thread_cache_medium.c \
+    's/top - count, memory_order_release/top, memory_order_release/' \
+    unit_thread_cache contract_sizes misuse_double_free random_load
+mutant a_double_free_behind_a_spill_is_dropped plain \
+    src/thread_cache_medium.c \
+    's/slab_misuse_slow(class, block);/;/' misuse_double_free
+mutant an_idle_class_keeps_its_blocks plain src/thread_cache.c \
+    's/% IDLE_INTERVAL == 0/% IDLE_INTERVAL == IDLE_INTERVAL/' \
+    unit_thread_cache
 mutant a_step_of_purging_has_no_bound plain src/slab_purge.c \
     's/if (last - first > \*effort)/if (false)/' unit_slab
 mutant what_a_step_left_is_forgotten plain src/slab_purge.c \

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Medium blocks, and single ones, in a thread's cache.
+ *
+ * A few medium blocks would be all that a cache may hold of small ones, so they
+ * do not pass from thread to thread by the magazine.  What a thread frees of
+ * them stays with the slabs that its cache holds; a magazine in front of these
+ * saves most of the ways there.  What lies elsewhere passes block by block.
+ */
+#include "thread_cache_internal.h"
+
+#include "depot.h"
+
+enum {
+    /* A magazine in front of held slabs takes so many blocks, or so many times
+     * what a cache may hold of small ones: 1 MiB. */
+    MEDIUM_SLOTS_MAX = 16,
+    MEDIUM_FACTOR = 2,
+};
+
+/* Whether the blocks of a class stay with the slabs that the cache holds.  Of
+ * each class the cache takes either slabs for that or, by slab_fill(), others;
+ * never both. */
+static bool is_local(const struct cache *cache, unsigned class)
+{
+    return cache_is_medium(cache, class) && !cache->checked &&
+           size_classes[class].capacity <= SLAB_LOCAL_MAX;
+}
+
+static size_t slots_of(const struct cache *cache, unsigned class)
+{
+    size_t slots = blocks_in(cache->budget * MEDIUM_FACTOR, class);
+    return slots < MEDIUM_SLOTS_MAX ? slots : (size_t)MEDIUM_SLOTS_MAX;
+}
+
+/* The cursor of a local class, with a magazine.  NULL: there is none to be
+ * had. */
+static struct cursor *own_cursor(struct cache *cache, unsigned class)
+{
+    struct cursor *own = &cache->bins.of_class[class].own;
+    if (unlikely(!is_local(cache, class)))
+        return NULL;
+    if (likely(cursor_slots(own) != 0))
+        return own;
+    struct magazine *magazine = cache_take_empty(cache);
+    if (magazine == NULL)
+        return NULL;
+    cache_attach(cache, class, own, magazine, slots_of(cache, class));
+    return own;
+}
+
+void *cache_allocate_one(struct cache *cache, unsigned class)
+{
+    struct slab_source *source = &cache->bins.sources[class];
+    void *block = cache->checked ? NULL : depot_take_one(class);
+    if (block == NULL && is_local(cache, class))
+        block = slab_take_one(source, class);
+    else if (block == NULL)
+        slab_fill(source, class, &block, 1);
+    return block;
+}
+
+void *cache_allocate_medium(struct cache *cache, unsigned class)
+{
+    struct cursor *own = own_cursor(cache, class);
+    if (own == NULL)
+        return cache_allocate_one(cache, class);
+    void **bottom = atomic_load_explicit(&own->top, memory_order_relaxed);
+    size_t half = (cursor_slots(own) + 1) / 2;
+    size_t count =
+        slab_take_local(&cache->bins.sources[class], bottom + 1, half);
+    if (count == 0)
+        return cache_allocate_one(cache, class);
+    atomic_store_explicit(&own->top, bottom + count - 1, memory_order_release);
+    return bottom[count];
+}
+
+void cache_free_one(struct cache *cache, unsigned class, void *block)
+{
+    if (cache->checked)
+        slab_return_checked(class, block);
+    else if (is_local(cache, class) &&
+             slab_give_local(&cache->bins.sources[class], class, block))
+        return;
+    else
+        depot_give_one(class, block);
+    cache_give_back_step(cache);
+}
+
+void cache_spill_medium(struct cache *cache, unsigned class,
+                        struct cursor *cursor, size_t count)
+{
+    void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
+    /* First, see I2. */
+    atomic_store_explicit(&cursor->top, top - count, memory_order_release);
+    for (size_t i = 0; i < count; i++)
+        cache_free_one(cache, class, top[-(ptrdiff_t)i]);
+}
+
+void cache_free_medium(struct cache *cache, unsigned class, bool mine,
+                       void *block)
+{
+    struct cursor *own = mine ? own_cursor(cache, class) : NULL;
+    if (own == NULL) {
+        cache_free_one(cache, class, block);
+        return;
+    }
+    if (atomic_load_explicit(&own->top, memory_order_relaxed) == own->limit)
+        cache_spill_medium(cache, class, own, (cursor_slots(own) + 1) / 2);
+    if (!cursor_push(own, block))
+        slab_misuse_slow(class, block);
+}
