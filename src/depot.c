@@ -22,6 +22,10 @@ enum {
      * scattered block here pins a page, and the way through the slabs costs
      * little more: what is deeper would cost memory and gain nothing. */
     DEPTH_MAX = 8,
+    /* Magazines of a shelf that are left to the owner of the blocks: of two
+     * threads with sets of their own, each would else now and then take what
+     * the other is about to want back. */
+    RESERVED = 2,
     /* Single blocks of a class, and bytes in them, likewise. */
     SINGLES_MAX = 8,
     SINGLES_BYTES = 512 << 10,
@@ -220,12 +224,21 @@ struct magazine *depot_take_own(unsigned class, uint32_t owner)
 
 struct magazine *depot_take(unsigned class, uint32_t owner)
 {
-    for (unsigned i = 0; i < SHELVES; i++) {
-        struct magazine *magazine = take(shelf_of(class, owner + i));
-        if (magazine != NULL)
-            return magazine;
+    struct magazine *magazine = take(shelf_of(class, owner));
+    for (unsigned i = 1; i < SHELVES && magazine == NULL; i++) {
+        struct shelf *shelf = shelf_of(class, owner + i);
+        if (tally_magazines(on_shelf(shelf)) > RESERVED)
+            magazine = take(shelf);
     }
-    return NULL;
+    return magazine;
+}
+
+struct magazine *depot_take_any(unsigned class)
+{
+    struct magazine *magazine = NULL;
+    for (unsigned i = 0; i < SHELVES && magazine == NULL; i++)
+        magazine = take(shelf_of(class, i));
+    return magazine;
 }
 
 /* --- Single blocks -------------------------------------------------------- */

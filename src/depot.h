@@ -23,10 +23,12 @@
 bool depot_give(unsigned class, struct magazine *magazine);
 bool depot_give_away(unsigned class, struct magazine *magazine);
 
-/* Takes a magazine of a class with at least one block: from the owner's shelf,
- * or from any, that one first.  NULL: there is none. */
+/* Takes a magazine of a class with at least one block: from the owner's shelf;
+ * from there or what others can spare; or whatever there is, before memory is
+ * said to have run out.  NULL: there is none. */
 struct magazine *depot_take_own(unsigned class, uint32_t owner);
 struct magazine *depot_take(unsigned class, uint32_t owner);
+struct magazine *depot_take_any(unsigned class);
 
 /*
  * The same with single blocks, for classes of which a magazine would be too

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "depot.h"
 #include "partyalloc.h"
 #include "stack.h"
 
@@ -125,6 +126,8 @@ static void after_fork_in_child(void)
         cache_settle(cache);
         stack_push(&idle.stack, cache_node(cache));
     }
+    /* Nobody comes for what is left to them. */
+    depot_drain_all();
 }
 
 /* Early, so that the key gets a low index and is there for the first thread;

@@ -54,6 +54,16 @@ static size_t fill_size(struct cache *cache, unsigned class)
     return blocks;
 }
 
+/* What there is when the slabs have nothing. */
+static void *take_last(struct cache *cache, unsigned class)
+{
+    struct magazine *magazine = depot_take_any(class);
+    if (magazine == NULL)
+        return NULL;
+    count_up(&cache->pops);
+    return reload(cache, class, magazine);
+}
+
 /* Fills the own magazine from the slabs. */
 static void *refill(struct cache *cache, unsigned class)
 {
@@ -70,11 +80,12 @@ static void *refill(struct cache *cache, unsigned class)
     magazine->count =
         slab_fill(&cache->bins.sources[class], class, magazine->slots, blocks);
     cache_attach(cache, class, own, magazine, blocks);
-    return cursor_pop(own);
+    void *block = cursor_pop(own);
+    return likely(block != NULL) ? block : take_last(cache, class);
 }
 
 /* A magazine of the depot: one with blocks of this cache, or, before a slab has
- * to be found, any. */
+ * to be found, one that others can spare. */
 static struct magazine *take_from_depot(struct cache *cache, unsigned class)
 {
     const struct slab_source *source = &cache->bins.sources[class];

@@ -57,20 +57,20 @@ static void a_magazine_comes_out_as_it_went_in(void **state)
 
     (void)state;
     memcpy(blocks, magazine->slots, sizeof blocks);
-    assert_null(depot_take(CLASS, 0));
+    assert_null(depot_take(CLASS, OWNER));
     assert_true(depot_give(CLASS, magazine));
     assert_int_equal(depot_totals().blocks, FEW);
     assert_int_equal(depot_totals().bytes, FEW * size_classes[CLASS].size);
     /* Its blocks are not with the title meanwhile. */
     assert_false(slab_is_live(CLASS, blocks[0]));
-    assert_null(depot_take(CLASS + 1, 0));
-    struct magazine *again = depot_take(CLASS, 0);
+    assert_null(depot_take(CLASS + 1, OWNER));
+    struct magazine *again = depot_take(CLASS, OWNER);
     assert_ptr_equal(again, magazine);
     assert_int_equal(again->count, FEW);
     assert_memory_equal(again->slots, blocks, sizeof blocks);
     assert_true(slab_is_live(CLASS, blocks[0]));
     assert_int_equal(depot_totals().blocks, 0);
-    assert_null(depot_take(CLASS, 0));
+    assert_null(depot_take(CLASS, OWNER));
     rest_magazine(CLASS, again);
 }
 
@@ -82,10 +82,35 @@ static void the_last_magazine_given_is_the_first_taken(void **state)
     (void)state;
     assert_true(depot_give(CLASS, one));
     assert_true(depot_give(CLASS, two));
-    assert_ptr_equal(depot_take(CLASS, 0), two);
-    assert_ptr_equal(depot_take(CLASS, 0), one);
+    assert_ptr_equal(depot_take(CLASS, OWNER), two);
+    assert_ptr_equal(depot_take(CLASS, OWNER), one);
     rest_magazine(CLASS, one);
     rest_magazine(CLASS, two);
+}
+
+static void a_few_magazines_are_left_to_their_owner(void **state)
+{
+    enum { MAGAZINES = 5, LEFT = 2, OTHER = OWNER + 1 };
+    struct magazine *magazine;
+    size_t taken = 0;
+
+    (void)state;
+    for (size_t i = 0; i < MAGAZINES; i++)
+        require(depot_give(CLASS, full_magazine(&source, CLASS, FEW)));
+    while ((magazine = depot_take(CLASS, OTHER)) != NULL) {
+        rest_magazine(CLASS, magazine);
+        taken++;
+    }
+    assert_int_equal(taken, MAGAZINES - LEFT);
+    assert_null(depot_take_own(CLASS, OTHER));
+    /* But for who would have nothing else. */
+    magazine = depot_take_any(CLASS);
+    assert_non_null(magazine);
+    rest_magazine(CLASS, magazine);
+    magazine = depot_take(CLASS, OWNER);
+    assert_non_null(magazine);
+    rest_magazine(CLASS, magazine);
+    assert_null(depot_take_any(CLASS));
 }
 
 static void what_is_too_much_comes_to_rest(void **state)
@@ -109,7 +134,7 @@ static void what_is_too_much_comes_to_rest(void **state)
     assert_int_equal(depot_drain_all(),
                      kept * FEW * size_classes[CLASS].size);
     assert_int_equal(depot_totals().blocks, 0);
-    assert_null(depot_take(CLASS, 0));
+    assert_null(depot_take(CLASS, OWNER));
     assert_true(slab_totals().resting_blocks >= before);
     assert_int_equal(slab_totals().carved_blocks,
                      slab_totals().resting_blocks);
@@ -136,7 +161,7 @@ static void what_is_in_use_is_not_drained(void **state)
     for (int i = 0; i < 2; i++)
         require(depot_give(CLASS, full_magazine(&source, CLASS, FEW)));
     for (int i = 0; i < 20; i++) {
-        struct magazine *magazine = depot_take(CLASS, 0);
+        struct magazine *magazine = depot_take(CLASS, OWNER);
         assert_non_null(magazine);
         require(depot_give(CLASS, magazine));
         depot_drain_idle();
@@ -206,7 +231,7 @@ static void *exchange_magazines(void *argument)
     struct random random = {(uintptr_t)argument};
 
     for (size_t i = 0; i < ROUNDS; i++) {
-        struct magazine *magazine = depot_take(CLASS, 0);
+        struct magazine *magazine = depot_take(CLASS, OWNER);
         if (magazine == NULL)
             magazine = full_magazine(&own, CLASS,
                                      1 + random_below(&random, FEW));
@@ -267,6 +292,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_magazine_comes_out_as_it_went_in),
         cmocka_unit_test(the_last_magazine_given_is_the_first_taken),
+        cmocka_unit_test(a_few_magazines_are_left_to_their_owner),
         cmocka_unit_test(what_is_too_much_comes_to_rest),
         cmocka_unit_test(what_lies_idle_is_drained_bit_by_bit),
         cmocka_unit_test(what_is_in_use_is_not_drained),

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "depot.h"
+#include "os.h"
 #include "page_map.h"
 #include "partyalloc.h"
 #include "size_class.h"
@@ -88,6 +89,43 @@ static void of_each_medium_class_a_cache_keeps_a_few_blocks(void **state)
         partyalloc_thread_flush();
         assert_int_equal(totals().bytes, 0);
     }
+}
+
+enum { LEFT_CLASS = 20, LEFT_BLOCKS = 200 };
+
+static void *leave_blocks_in_the_depot(void *unused)
+{
+    void *mine[LEFT_BLOCKS];
+
+    for (size_t i = 0; i < LEFT_BLOCKS; i++)
+        mine[i] = allocate(LEFT_CLASS);
+    for (size_t i = 0; i < LEFT_BLOCKS; i++)
+        release(mine[i]);
+    return unused;
+}
+
+static void memory_runs_out_when_all_of_it_is_taken(void **state)
+{
+    size_t size = size_classes[LEFT_CLASS].size;
+    void *list = NULL;
+    void **block;
+
+    (void)state;
+    depot_drain_all();
+    run_thread(leave_blocks_in_the_depot, NULL);
+    assert_true(depot_totals().blocks > 0);
+    os_set_limit(os_mapped_bytes());
+    while ((block = partyalloc_allocate(size, ANY_TYPE)) != NULL) {
+        *block = list;
+        list = block;
+    }
+    os_set_limit(0);
+    assert_int_equal(depot_totals().blocks, 0);
+    while ((block = list) != NULL) {
+        list = *block;
+        release(block);
+    }
+    partyalloc_thread_flush();
 }
 
 static void a_class_that_is_idle_is_emptied(void **state)
@@ -277,6 +315,7 @@ int main(void)
         cmocka_unit_test(a_cache_stays_within_its_bytes),
         cmocka_unit_test(of_each_medium_class_a_cache_keeps_a_few_blocks),
         cmocka_unit_test(a_class_that_is_idle_is_emptied),
+        cmocka_unit_test(memory_runs_out_when_all_of_it_is_taken),
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
         cmocka_unit_test(a_full_cache_hands_out_each_block_once),

@@ -103,6 +103,10 @@ mutant a_thread_without_a_key_keeps_its_cache plain src/thread.c \
 
 mutant a_depot_without_a_bottom plain src/depot.c \
     's/>= DEPTH_MAX/>= 1000000/' unit_depot
+mutant others_take_the_last_magazine_of_a_shelf plain src/depot.c \
+    's/RESERVED = 2/RESERVED = 0/' unit_depot
+mutant what_is_left_to_others_is_not_taken_at_last plain src/thread_cache.c \
+    's/block : take_last(cache, class);/block : NULL;/' unit_thread_cache
 mutant blocks_come_back_marked_as_away plain src/depot.c \
     '/^static struct magazine \*take(/,/^}/s/slab_mark_out(magazine);//' \
     unit_depot cross_thread
