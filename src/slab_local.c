@@ -201,7 +201,7 @@ bool slab_give_local(struct slab_source *source, unsigned class,
     struct slab *slab = page_map_descriptor(block);
     if (atomic_load_explicit(&slab->holder, memory_order_relaxed) != source)
         return false;
-    _Atomic(uint8_t) *state = slab_judge(class, block);
+    _Atomic(uint8_t) *state = slab_judge(slab, class, block);
     uint64_t bits =
         local_free(slab) | bit((uint32_t)(state - slab->states));
     set_local_free(slab, bits);

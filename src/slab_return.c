@@ -48,8 +48,8 @@ void slab_return(unsigned class, void *const *blocks, size_t count)
     uint32_t length = 0;
     slab_add_dirty((int64_t)(count * size_classes[class].size));
     for (size_t i = 0; i < count; i++) {
-        _Atomic(uint8_t) *state = slab_judge(class, blocks[i]);
-        struct slab *slab = page_map_descriptor(blocks[i]);
+        struct slab *slab = slab_of(class, blocks[i], run);
+        _Atomic(uint8_t) *state = slab_judge(slab, class, blocks[i]);
         if (slab != run && length != 0) {
             rested(run, length);
             length = 0;
@@ -80,8 +80,11 @@ void slab_return_checked(unsigned class, void *block)
 void slab_mark_away(unsigned class, struct magazine *magazine)
 {
     size_t count = magazine->count;
+    struct slab *slab = NULL;
     for (size_t i = 0; i < count; i++) {
-        _Atomic(uint8_t) *state = slab_judge(class, magazine->slots[i]);
+        void *block = magazine->slots[i];
+        slab = slab_of(class, block, slab);
+        _Atomic(uint8_t) *state = slab_judge(slab, class, block);
         /* Relaxed: the block and its state travel with the magazine. */
         atomic_store_explicit(state, BLOCK_AWAY, memory_order_relaxed);
         magazine->states[i] = state;
@@ -100,7 +103,8 @@ void slab_mark_out(struct magazine *magazine)
 
 void slab_mark_away_one(unsigned class, const void *block)
 {
-    atomic_store_explicit(slab_judge(class, block), BLOCK_AWAY,
+    struct slab *slab = page_map_descriptor(block);
+    atomic_store_explicit(slab_judge(slab, class, block), BLOCK_AWAY,
                           memory_order_relaxed);
 }
 

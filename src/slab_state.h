@@ -8,9 +8,9 @@
 
 /* The state of the block of a class that starts at an address in a slab of
  * that class; NULL: none starts there. */
-FAST_PATH _Atomic(uint8_t) *slab_state(unsigned class, const void *pointer)
+FAST_PATH _Atomic(uint8_t) *slab_state_in(struct slab *slab, unsigned class,
+                                          const void *pointer)
 {
-    struct slab *slab = page_map_descriptor(pointer);
     uint32_t offset = (uint32_t)((uintptr_t)pointer - slab->base);
     uint32_t index = size_class_index(class, offset);
     if (unlikely(index * size_classes[class].size != offset) ||
@@ -19,11 +19,27 @@ FAST_PATH _Atomic(uint8_t) *slab_state(unsigned class, const void *pointer)
     return &slab->states[index];
 }
 
+FAST_PATH _Atomic(uint8_t) *slab_state(unsigned class, const void *pointer)
+{
+    return slab_state_in(page_map_descriptor(pointer), class, pointer);
+}
+
+/* The slab of a block, which is likely that of the last one, if there was. */
+FAST_PATH struct slab *slab_of(unsigned class, const void *block,
+                               struct slab *last)
+{
+    size_t bytes = (size_t)size_classes[class].slab_units * UNIT_BYTES;
+    if (likely(last != NULL) && likely((uintptr_t)block - last->base < bytes))
+        return last;
+    return page_map_descriptor(block);
+}
+
 /* The state of a block that is being freed; stops the process when it is not
  * OUT. */
-FAST_PATH _Atomic(uint8_t) *slab_judge(unsigned class, const void *block)
+FAST_PATH _Atomic(uint8_t) *slab_judge(struct slab *slab, unsigned class,
+                                       const void *block)
 {
-    _Atomic(uint8_t) *state = slab_state(class, block);
+    _Atomic(uint8_t) *state = slab_state_in(slab, class, block);
     if (unlikely(state == NULL) ||
         unlikely(atomic_load_explicit(state, memory_order_relaxed) !=
                  BLOCK_OUT))

@@ -43,11 +43,10 @@ static void *reload(struct cache *cache, unsigned class,
 static size_t fill_size(struct cache *cache, unsigned class)
 {
     struct bin_rest *rest = &cache->rest[class];
-    size_t most = blocks_in(FILL_BYTES, class);
     size_t blocks =
         rest->fill != 0 ? rest->fill * 2u : blocks_in(FILL_FIRST_BYTES, class);
-    if (blocks > most)
-        blocks = most;
+    if (blocks > rest->batch)
+        blocks = rest->batch;
     while (blocks != 0 && !cache_has_room(cache, class, blocks))
         blocks /= 2;
     rest->fill = (uint32_t)blocks;
@@ -174,7 +173,7 @@ static struct magazine *exchange(struct cache *cache, unsigned class,
     struct magazine *empty = cache_take_empty(cache);
     if (empty == NULL)
         return full != NULL ? cache_give(cache, class, full, false) : NULL;
-    size_t first = blocks_in(FILL_BYTES, class);
+    size_t first = cache->rest[class].batch;
     if (cache_has_room(cache, class, before + first)) {
         if (full != NULL)
             cache_put_full(cache, class, full);

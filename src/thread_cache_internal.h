@@ -15,6 +15,7 @@ enum {
 struct bin_rest {
     _Atomic(struct magazine *) full; /* further magazines, by their `next` */
     _Atomic(uint32_t) full_blocks;   /* in them */
+    uint32_t batch;                  /* blocks in FILL_BYTES; constant */
     uint32_t fill;                   /* blocks in the last fill */
     uint32_t spill;                  /* blocks that give_older() gave last */
     void **seen_top;                 /* of the own magazine, by is_idle() */

@@ -38,8 +38,10 @@ struct cache *cache_make(void)
     cache->medium_from = first_medium(cache);
     cache->bins = (struct bins)BINS_EMPTY;
     cache->bins.tag = owner << ENTRY_OWNER_SHIFT;
-    for (unsigned class = 0; class < CLASS_COUNT; class++)
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
         cache->bins.sources[class].owner = owner;
+        cache->rest[class].batch = (uint32_t)blocks_in(FILL_BYTES, class);
+    }
     cache->next = atomic_load_explicit(&newest, memory_order_relaxed);
     /* Publishes the cache to cache_next(). */
     while (!atomic_compare_exchange_weak_explicit(&newest, &cache->next, cache,

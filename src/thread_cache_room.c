@@ -180,7 +180,7 @@ static void hand_on(struct cache *cache, unsigned class,
 {
     if (magazine == NULL)
         return;
-    if (magazine->count * 2 > blocks_in(FILL_BYTES, class)) {
+    if (magazine->count * 2 > cache->rest[class].batch) {
         magazine = cache_give(cache, class, magazine, away);
     } else {
         if (away)
@@ -242,10 +242,10 @@ bool cache_raise_limit(struct cache *cache, unsigned class,
     size_t slots = cursor_slots(cursor);
     size_t most = cursor == &cache->bins.of_class[class].own
                       ? (size_t)MAGAZINE_SLOTS
-                      : blocks_in(FILL_BYTES, class);
+                      : cache->rest[class].batch;
     if (slots == 0 || slots >= most)
         return false;
-    size_t more = blocks_in(FILL_BYTES, class);
+    size_t more = cache->rest[class].batch;
     if (more < slots / 2)
         more = slots / 2;
     if (more > most - slots)
