@@ -122,8 +122,8 @@ void partyalloc_thread_flush(void);
 
 /*
  * Gives every page back to the system that carries no live block: from the
- * depot, the slabs, the kept large mappings and the caches of exited threads.
- * The caches of other running threads are not reached.
+ * depot, the slabs, what is kept of large blocks and the caches of exited
+ * threads.  The caches of other running threads are not reached.
  *
  * Cost: proportional to the memory at rest; about one kernel call per free run
  * of pages.  Meant for a change of scene, not for every frame.
@@ -208,8 +208,8 @@ int partyalloc_set_option(enum partyalloc_option option, size_t value);
  *
  * Each figure is exact when no other thread is inside the allocator, and
  * otherwise a close estimate.  "Small" blocks are those of a size class (up to
- * 256 KiB), "large" ones have a mapping of their own.  Bytes of blocks are
- * usable bytes.
+ * 256 KiB), "large" ones are mapped memory of their own.  Bytes of blocks
+ * are usable bytes.
  */
 struct partyalloc_stats {
     size_t size;
@@ -229,7 +229,7 @@ struct partyalloc_stats {
     uint64_t cache_bytes;        /* in the threads' caches */
     uint64_t depot_bytes;        /* in the depot */
     uint64_t slab_bytes;         /* returned to their slabs */
-    uint64_t large_cached_bytes; /* in large mappings kept for reuse */
+    uint64_t large_cached_bytes; /* kept of large blocks, for reuse */
     uint64_t purged_bytes;       /* of slab_bytes, given back to the system */
     uint64_t metadata_bytes;
     /* Events since the start of the process. */
@@ -239,8 +239,8 @@ struct partyalloc_stats {
     uint64_t depot_pops;         /* magazines taken from it */
     uint64_t depot_retries;      /* compare-and-swaps of these that lost a race */
     uint64_t slabs_carved;       /* slabs made */
-    uint64_t large_maps;         /* large blocks that needed a new mapping */
-    uint64_t large_reuses;       /* large blocks served from a kept one */
+    uint64_t large_maps;         /* large blocks that were mapped anew */
+    uint64_t large_reuses;       /* large blocks that took kept memory */
     uint64_t kernel_calls;       /* all of ours */
     uint64_t threads;            /* thread caches made: the most threads at once */
 };

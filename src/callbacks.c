@@ -14,7 +14,9 @@
  *           cache_allocate_local                 cache_free_local
  *             slab_take_local                      slab_give_local
  *       allocate_large_slow                    large_free
- *         large_allocate -> os_map               large_keep -> os_unmap
+ *         large_allocate                         kept_give
+ *           kept_take, kept_extend               kept_drop_step -> os_unmap
+ *           map_new -> os_map_aligned
  */
 #include <errno.h>
 #include <string.h>

@@ -1,17 +1,58 @@
 /* SPDX-License-Identifier: MIT */
-/* Allocating, freeing and resizing large blocks. */
-#include "large_internal.h"
+#include "large.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "compiler.h"
 #include "fatal.h"
+#include "large_kept.h"
+#include "options.h"
 #include "os.h"
 #include "page_map.h"
 
-/* The whole of the user address space: what no block can have. */
-#define SIZE_LIMIT ((size_t)1 << ADDRESS_BITS)
+enum {
+    /* Kept are so many bytes, and a part of what is live (shift: a quarter). */
+    KEPT_CONSTANT = 48 << 20,
+    KEPT_FRACTION_SHIFT = 2,
+    /* What would be over that by such a part of it is unmapped at once (shift:
+     * a half). */
+    KEPT_EXCESS_SHIFT = 1,
+    /* A block stays where it is while it needs at least this part of its
+     * mapping (a shift: a half). */
+    FIT_SHIFT = 1,
+};
 
+/* Mappings from this length on are worth huge pages; shorter ones would be
+ * mostly edges. */
+enum { HUGE_LARGE_MIN = 4 << 20 };
+
+/*
+ * A block, in the word that the page map has for its first unit: the units of
+ * its mapping, the pages that are usable of them, and in the highest bit
+ * whether it is a sample (see below).  The lowest bit tells it
+ * from the address of a descriptor, in case that the unit is a slab's by the
+ * time that a stray pointer leads here.
+ *
+ * Owner:   who has the block.
+ * Readers: everybody who frees, hence the compare-and-swap to BLOCK_FREED.
+ */
+typedef uintptr_t block_word;
+enum {
+    BLOCK_MARK = 1,
+    BLOCK_UNITS_SHIFT = 1,
+    BLOCK_UNITS_BITS = 28, /* 16 TiB */
+    BLOCK_PAGES_SHIFT = BLOCK_UNITS_SHIFT + BLOCK_UNITS_BITS,
+    BLOCK_SAMPLE_SHIFT = 63,
+    BLOCK_FREED = BLOCK_MARK, /* no units */
+};
+#define BLOCK_UNITS_MAX (((uintptr_t)1 << BLOCK_UNITS_BITS) - 1)
+#define BLOCK_SAMPLE    ((uintptr_t)1 << BLOCK_SAMPLE_SHIFT)
+
+/* What no block can have. */
+#define SIZE_LIMIT ((size_t)BLOCK_UNITS_MAX << UNIT_SHIFT)
+
+/* Counts, each for itself: relaxed. */
 static struct {
     _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) live_blocks;
     _Atomic(uint64_t) live_bytes;
@@ -19,6 +60,12 @@ static struct {
     _Atomic(uint64_t) maps;
     _Atomic(uint64_t) reuses;
 } sums;
+
+#define GET(field) atomic_load_explicit(&(field), memory_order_relaxed)
+#define ADD(field, value)                                                      \
+    atomic_fetch_add_explicit(&(field), (value), memory_order_relaxed)
+#define SUB(field, value)                                                      \
+    atomic_fetch_sub_explicit(&(field), (value), memory_order_relaxed)
 
 static size_t round_up(size_t bytes, size_t multiple)
 {
@@ -32,7 +79,45 @@ size_t large_good_size(size_t size)
     return round_up(size + (size == 0), PAGE_BYTES);
 }
 
-/* --- Allocate and free ---------------------------------------------------- */
+/* --- The word of a block -------------------------------------------------- */
+
+static block_word word_make(size_t mapped, size_t usable)
+{
+    CHECK(usable <= mapped && mapped <= SIZE_LIMIT);
+    return BLOCK_MARK | (mapped >> UNIT_SHIFT) << BLOCK_UNITS_SHIFT |
+           (usable >> PAGE_SHIFT) << BLOCK_PAGES_SHIFT;
+}
+
+static size_t mapped_of(block_word word)
+{
+    return (word >> BLOCK_UNITS_SHIFT & BLOCK_UNITS_MAX) << UNIT_SHIFT;
+}
+
+static size_t usable_of(block_word word)
+{
+    return (word & ~BLOCK_SAMPLE) >> BLOCK_PAGES_SHIFT << PAGE_SHIFT;
+}
+
+/* The word at an address whose entry is ENTRY_LARGE; 0 inside of a unit, where
+ * no block starts. */
+static block_word word_at(const void *block)
+{
+    if (((uintptr_t)block & (UNIT_BYTES - 1)) != 0)
+        return 0;
+    return (block_word)page_map_descriptor(block);
+}
+
+static bool is_live(block_word word)
+{
+    return (word & BLOCK_MARK) != 0 && word != BLOCK_FREED;
+}
+
+static void enter(void *block, uint32_t entry, block_word word)
+{
+    page_map_set((uintptr_t)block, 1, entry, (void *)word);
+}
+
+/* --- Counting ------------------------------------------------------------- */
 
 /* Changes the sum of live bytes, and the peak with it. */
 static void count_live(size_t more, size_t less)
@@ -45,92 +130,9 @@ static void count_live(size_t more, size_t less)
         ;
 }
 
-void *large_allocate(size_t size, size_t alignment, bool zeroed)
+static size_t kept_bound(void)
 {
-    if (size > SIZE_LIMIT || alignment > SIZE_LIMIT)
-        return NULL;
-    size_t bytes = round_up(size + (size == 0), UNIT_BYTES);
-    if (alignment < UNIT_BYTES)
-        alignment = UNIT_BYTES;
-    struct large *large = large_take_kept(bytes, alignment);
-    if (large == NULL && alignment == UNIT_BYTES)
-        large = large_grow_kept(bytes);
-    bool used = large != NULL;
-    if (!used)
-        large = large_map(bytes, alignment);
-    if (large == NULL)
-        return NULL;
-    if (used)
-        ADD(sums.reuses, 1);
-    else
-        ADD(sums.maps, 1);
-    void *block = (void *)GET(large->base);
-    SET(large->usable, large_good_size(size));
-    SET(large->state, LARGE_LIVE);
-    large_enter_live(large);
-    ADD(sums.live_blocks, 1);
-    count_live(GET(large->usable), 0);
-    if (used && zeroed)
-        memset(block, 0, size);
-    return block;
-}
-
-/* The descriptor of the large block at an address whose page map entry is
- * ENTRY_LARGE; NULL when the block is not there. */
-static struct large *find(const void *block)
-{
-    struct large *large = page_map_descriptor(block);
-    return GET(large->base) == (uintptr_t)block ? large : NULL;
-}
-
-void large_free(void *block)
-{
-    struct large *large = find(block);
-    if (large == NULL)
-        fatal_misuse("invalid free", block);
-    uint32_t live = LARGE_LIVE;
-    if (!atomic_compare_exchange_strong_explicit(
-            &large->state, &live, LARGE_FREED, memory_order_relaxed,
-            memory_order_relaxed))
-        fatal_misuse("double free", block);
-    SUB(sums.live_blocks, 1);
-    size_t usable = GET(large->usable);
-    large_keep(large, SUB(sums.live_bytes, usable) - usable);
-}
-
-size_t large_usable_size(const void *block, const char *what)
-{
-    const struct large *large = find(block);
-    if (large == NULL || GET(large->state) != LARGE_LIVE)
-        fatal_misuse(what, block);
-    return GET(large->usable);
-}
-
-/* --- Resize --------------------------------------------------------------- */
-
-static void *set_usable(struct large *large, size_t size)
-{
-    size_t usable = large_good_size(size);
-    size_t before = GET(large->usable);
-    SET(large->usable, usable);
-    count_live(usable, before);
-    return (void *)GET(large->base);
-}
-
-void *large_resize(void *block, size_t size)
-{
-    struct large *large = find(block);
-    if (size > SIZE_LIMIT)
-        return NULL;
-    size_t mapped = GET(large->mapped);
-    size_t bytes = round_up(size, UNIT_BYTES);
-    if (bytes <= mapped && mapped >> FIT_SHIFT <= bytes)
-        return set_usable(large, size);
-    if (large_stretch(large, bytes))
-        large_enter_live(large);
-    else if (bytes > mapped)
-        return NULL;
-    return set_usable(large, size);
+    return KEPT_CONSTANT + (GET(sums.live_bytes) >> KEPT_FRACTION_SHIFT);
 }
 
 struct large_totals large_totals(void)
@@ -139,9 +141,242 @@ struct large_totals large_totals(void)
         .live_blocks = GET(sums.live_blocks),
         .live_bytes = GET(sums.live_bytes),
         .peak_bytes = GET(sums.peak_bytes),
-        .cached_bytes = large_kept_bytes(),
+        .cached_bytes = kept_bytes(),
         .maps = GET(sums.maps),
         .reuses = GET(sums.reuses),
     };
     return totals;
+}
+
+/* --- Pages ahead of use --------------------------------------------------- */
+
+/*
+ * New pages cost a fault each, or a good part less in one call.  But a title
+ * need not write all that it allocates.  So blocks on new pages are samples:
+ * at their free it shows whether all pages had been written.  While that was
+ * so for the last one, the pages of further blocks are made present at once;
+ * one in SAMPLE_INTERVAL of them goes on being a sample.
+ */
+enum {
+    SAMPLE_INTERVAL = 16,
+    /* In pieces: the kernel lets nobody map meanwhile. */
+    POPULATE_STEP = 256 << 10,
+};
+
+/* Whether the last sample was written; ranges that asked.  Relaxed: hints. */
+static struct {
+    _Alignas(CACHE_LINE_PAIR) _Atomic(bool) written;
+    _Atomic(unsigned) ranges;
+} habit;
+
+static size_t sampled_part(size_t bytes)
+{
+    return bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX;
+}
+
+/* Makes the first `bytes` of a block's pages present if that is worth while.
+ * False: the block is a sample. */
+static bool populate(uintptr_t base, size_t bytes)
+{
+    if (!GET(habit.written) || ADD(habit.ranges, 1) % SAMPLE_INTERVAL == 0)
+        return false;
+    bytes = sampled_part(bytes);
+    for (size_t done = 0; done < bytes; done += POPULATE_STEP) {
+        size_t rest = bytes - done;
+        if (!os_populate((void *)(base + done),
+                         rest < POPULATE_STEP ? rest : POPULATE_STEP))
+            break;
+    }
+    return true;
+}
+
+static void judge_sample(const void *block, size_t usable)
+{
+    atomic_store_explicit(&habit.written,
+                          os_is_present(block, sampled_part(usable)),
+                          memory_order_relaxed);
+}
+
+/* --- Allocate and free ---------------------------------------------------- */
+
+static void advise(uintptr_t base, size_t bytes)
+{
+    options_fix();
+    if (option_huge_pages() && bytes >= HUGE_LARGE_MIN)
+        os_advise_huge((void *)base, bytes);
+}
+
+static uintptr_t map_new(size_t bytes, size_t alignment)
+{
+    void *base = os_map_aligned(bytes, alignment);
+    if (base == NULL && large_drop_all() != 0)
+        base = os_map_aligned(bytes, alignment);
+    if (base != NULL && !page_map_reserve((uintptr_t)base, bytes)) {
+        os_unmap(base, bytes);
+        base = NULL;
+    }
+    if (base == NULL)
+        return 0;
+    ADD(sums.maps, 1);
+    return (uintptr_t)base;
+}
+
+/* The range of a block, and how many bytes of it are new, from its start. */
+static uintptr_t obtain(size_t bytes, size_t alignment, size_t *fresh)
+{
+    *fresh = 0;
+    uintptr_t base = kept_take(bytes, alignment);
+    if (base != 0)
+        return base;
+    if (alignment == UNIT_BYTES)
+        base = kept_extend(bytes, fresh);
+    if (base == 0) {
+        base = map_new(bytes, alignment);
+        *fresh = bytes;
+    }
+    if (base != 0)
+        advise(base, bytes);
+    return base;
+}
+
+void *large_allocate(size_t size, size_t alignment, bool zeroed)
+{
+    if (size > SIZE_LIMIT || alignment > SIZE_LIMIT)
+        return NULL;
+    size_t bytes = round_up(size + (size == 0), UNIT_BYTES);
+    if (alignment < UNIT_BYTES)
+        alignment = UNIT_BYTES;
+    size_t fresh;
+    uintptr_t base = obtain(bytes, alignment, &fresh);
+    if (base == 0)
+        return NULL;
+    void *block = (void *)base;
+    size_t usable = large_good_size(size);
+    block_word word = word_make(bytes, usable);
+    if (fresh != 0 && !populate(base, fresh < usable ? fresh : usable))
+        word |= BLOCK_SAMPLE;
+    enter(block, ENTRY_LARGE, word);
+    bool used = fresh < bytes;
+    ADD(sums.reuses, used);
+    ADD(sums.live_blocks, 1);
+    count_live(usable, 0);
+    if (used && zeroed)
+        memset(block, 0, size);
+    return block;
+}
+
+/* Ends the life of a block; the one who does has its mapping. */
+static block_word retire(void *block)
+{
+    block_word word = word_at(block);
+    if ((word & BLOCK_MARK) == 0)
+        fatal_misuse("invalid free", block);
+    if (!is_live(word) ||
+        !page_map_replace(block, (void *)word, (void *)BLOCK_FREED))
+        fatal_misuse("double free", block);
+    enter(block, ENTRY_LARGE_GONE, BLOCK_FREED);
+    return word;
+}
+
+void large_free(void *block)
+{
+    block_word word = retire(block);
+    size_t mapped = mapped_of(word);
+    SUB(sums.live_blocks, 1);
+    SUB(sums.live_bytes, usable_of(word));
+    if ((word & BLOCK_SAMPLE) != 0)
+        judge_sample(block, usable_of(word));
+    size_t bound = kept_bound();
+    size_t excess = bound >> KEPT_EXCESS_SHIFT;
+    if (mapped > bound || mapped + kept_bytes() > bound + excess) {
+        kept_unmap((uintptr_t)block, mapped);
+        return;
+    }
+    kept_give((uintptr_t)block, mapped);
+    kept_drop_step(bound, !option_quiet());
+}
+
+size_t large_usable_size(const void *block, const char *what)
+{
+    block_word word = word_at(block);
+    if (!is_live(word))
+        fatal_misuse(what, block);
+    return usable_of(word);
+}
+
+size_t large_drop_step(void)
+{
+    return kept_drop_step(kept_bound(), true);
+}
+
+size_t large_drop_all(void)
+{
+    return kept_drop_all();
+}
+
+/* --- Resize --------------------------------------------------------------- */
+
+static void *set_lengths(void *block, size_t mapped, size_t size)
+{
+    size_t usable = large_good_size(size);
+    size_t before = usable_of(word_at(block));
+    enter(block, ENTRY_LARGE, word_make(mapped, usable));
+    count_live(usable, before);
+    return block;
+}
+
+/* Makes the mapping of a block longer where it is. */
+static bool extend(void *block, size_t mapped, size_t bytes)
+{
+    return page_map_reserve((uintptr_t)block, bytes) &&
+           os_grow(block, mapped, bytes);
+}
+
+/* Moves the pages of a block to a new, longer mapping, without touching them.
+ * NULL: it cannot be done, and nothing has changed. */
+static void *move(void *block, size_t mapped, size_t bytes)
+{
+    void *to = os_map_for_move(bytes, mapped);
+    if (to == NULL)
+        return NULL;
+    block_word word = word_at(block);
+    /* Before the range can be another's. */
+    enter(block, ENTRY_LARGE_GONE, BLOCK_FREED);
+    if (page_map_reserve((uintptr_t)to, bytes) &&
+        os_move(block, mapped, to, bytes)) {
+        enter(to, ENTRY_LARGE, word);
+        return to;
+    }
+    enter(block, ENTRY_LARGE, word);
+    os_unmap_for_move(to, bytes, mapped);
+    return NULL;
+}
+
+static void *grow(void *block, size_t mapped, size_t bytes)
+{
+    if (kept_take_at((uintptr_t)block + mapped, bytes - mapped) ||
+        extend(block, mapped, bytes))
+        return block;
+    void *moved = move(block, mapped, bytes);
+    /* What is kept makes room, unless the block can be copied there. */
+    if (moved != NULL || kept_fits(bytes, UNIT_BYTES) || kept_drop_all() == 0)
+        return moved;
+    return extend(block, mapped, bytes) ? block : move(block, mapped, bytes);
+}
+
+void *large_resize(void *block, size_t size)
+{
+    if (size > SIZE_LIMIT)
+        return NULL;
+    size_t mapped = mapped_of(word_at(block));
+    size_t bytes = round_up(size, UNIT_BYTES);
+    if (bytes > mapped) {
+        block = grow(block, mapped, bytes);
+        return block != NULL ? set_lengths(block, bytes, size) : NULL;
+    }
+    if (mapped >> FIT_SHIFT <= bytes)
+        return set_lengths(block, mapped, size);
+    set_lengths(block, bytes, size);
+    kept_give((uintptr_t)block + bytes, mapped - bytes);
+    return block;
 }

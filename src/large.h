@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Large blocks: each on a range of pages mapped for it.  Freed ranges are kept
- * for reuse within a bound of bytes and of age, since new pages cost far more
- * than used ones.
+ * Large blocks: each a range of mapped memory.  Freed ranges are kept for reuse
+ * (large_kept.h) within a bound of bytes and of age, since new pages cost far
+ * more than used ones.
  */
 #ifndef PARTYALLOC_LARGE_H
 #define PARTYALLOC_LARGE_H
@@ -30,8 +30,8 @@ size_t large_usable_size(const void *block, const char *what);
  * NULL: neither can be done, and nothing has changed. */
 void *large_resize(void *block, size_t size);
 
-/* Unmaps kept mappings: a piece of one that has not been reused for a while, or
- * all of all.  Returns the bytes. */
+/* Unmaps kept ranges: a piece of one that has not been reused for a while or is
+ * over the bound, or all of all.  Returns the bytes. */
 size_t large_drop_step(void);
 size_t large_drop_all(void);
 

@@ -1,321 +1,395 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Mappings of large blocks that were freed, kept for reuse: new pages cost far
- * more than used ones.
- *
- * A block takes the head of the shortest that is long enough, what is left
- * over is kept by itself; and what lies side by side is joined again.
- */
-#include "large_internal.h"
+#include "large_kept.h"
 
+#include <stdatomic.h>
+
+#include "compiler.h"
 #include "os.h"
 #include "page_map.h"
 
 enum {
-    /* How many are kept, of so many bytes and a part of what is live (a
-     * shift). */
-    KEPT_COUNT = 64,
-    KEPT_CONSTANT = 48 << 20,
-    KEPT_FRACTION_SHIFT = 1,
-    /* What is left over is kept by itself from this length on. */
-    CUT_MIN = 128 << 10,
-    /* Pieces of this length are unmapped, from the ends, which takes the
-     * kernel about 20 us: so many by a free that finds too much kept. */
-    DROP_STEP = 128 << 10,
-    DROP_STEPS_MAX = 4,
-    /* Races with other threads for what is kept before it is given up. */
-    TRIES_MAX = 8,
+    KEPT_COUNT = 256,
+    /* Tries of kept_take() when other threads are faster. */
+    TAKE_TRIES = 8,
+    /* Ranges are unmapped by so many units at a time: the kernel needs about
+     * 10 us for their pages. */
+    DROP_UNITS = 2,
+    /* Ages are counted in steps of 34 ms; what is older than half a second is
+     * unmapped by kept_drop_step(). */
+    AGE_SHIFT = 25,
+    AGE_MAX = 500 * 1000 * 1000 >> AGE_SHIFT,
 };
 
-/* What is kept longer is unmapped by large_drop_step(). */
-static const uint64_t kept_for_ns = 500 * 1000 * 1000;
+/*
+ * A kept range in one word, for compare-and-swap: when it was freed, its
+ * length and its base, both in units.  0: none.
+ *
+ * The word says all there is to know of the range.  So a word that has been
+ * away and come back means the same range as before, and whoever replaces it
+ * owns what the replacement leaves out.
+ */
+typedef uint64_t range;
+enum {
+    FREED_BITS = 13,
+    LENGTH_BITS = 20, /* 64 GiB */
+    LENGTH_SHIFT = FREED_BITS,
+    BASE_SHIFT = FREED_BITS + LENGTH_BITS,
+};
+#define FREED_MASK ((UINT64_C(1) << FREED_BITS) - 1)
+#define LENGTH_MAX ((UINT64_C(1) << LENGTH_BITS) - 1)
 
-/* A place is filled by compare-and-swap from NULL, and emptied by
- * compare-and-swap to NULL: who does that has the mapping. */
-static _Atomic(struct large *) kept[KEPT_COUNT];
-static _Atomic(uint64_t) kept_bytes;
+_Static_assert(ADDRESS_BITS - UNIT_SHIFT + BASE_SHIFT <= 64, "a base fits");
 
-size_t large_kept_bytes(void)
+/*
+ * The places of ranges.  All changes are compare-and-swaps that both acquire
+ * and release: what the last user of a range wrote there happens before it is
+ * the next one's, by whatever joins and cuts.
+ */
+static _Alignas(CACHE_LINE_PAIR) _Atomic(range) kept[KEPT_COUNT];
+
+/* Places above this one have never been used.  Relaxed: who misses a new one
+ * does without it. */
+static _Alignas(CACHE_LINE_PAIR) _Atomic(unsigned) kept_end;
+
+/* --- Ranges --------------------------------------------------------------- */
+
+static range range_make(uint64_t base, uint64_t units, uint64_t freed)
 {
-    return GET(kept_bytes);
+    CHECK(base != 0 && units != 0 && units <= LENGTH_MAX);
+    return base << BASE_SHIFT | units << LENGTH_SHIFT | (freed & FREED_MASK);
 }
 
-/* --- In and out of places ------------------------------------------------- */
-
-/* False: all places are full. */
-static bool put(struct large *large, uint64_t freed_at)
+static uint64_t base_of(range from)
 {
-    size_t bytes = GET(large->mapped);
-    SET(large->freed_at, freed_at);
-    ADD(kept_bytes, bytes);
-    for (uint32_t place = 0; place < KEPT_COUNT; place++) {
-        struct large *expected = NULL;
-        if (GET(kept[place]) != NULL)
+    return from >> BASE_SHIFT;
+}
+
+static uint64_t units_of(range from)
+{
+    return from >> LENGTH_SHIFT & LENGTH_MAX;
+}
+
+static uint64_t end_of(range from)
+{
+    return base_of(from) + units_of(from);
+}
+
+static uint64_t age_of(range from, uint64_t now)
+{
+    return (now - from) & FREED_MASK;
+}
+
+static uint64_t age_clock(void)
+{
+    return os_now_coarse() >> AGE_SHIFT;
+}
+
+/* A part of a range; 0 when it is empty. */
+static range part(range whole, uint64_t base, uint64_t end)
+{
+    return base == end ? 0 : range_make(base, end - base, whole);
+}
+
+/* Two neighbours as one, which has the age of the longer one: what is used
+ * now and then does not keep much that is not. */
+static range joined(range low, range high)
+{
+    CHECK(end_of(low) == base_of(high));
+    return range_make(base_of(low), units_of(low) + units_of(high),
+                      units_of(low) >= units_of(high) ? low : high);
+}
+
+static bool can_join(range low, range high)
+{
+    return low != 0 && high != 0 && end_of(low) == base_of(high) &&
+           units_of(low) + units_of(high) <= LENGTH_MAX;
+}
+
+static size_t unmap(range from)
+{
+    return kept_unmap(base_of(from) << UNIT_SHIFT, units_of(from)
+                                                       << UNIT_SHIFT);
+}
+
+/* --- Places --------------------------------------------------------------- */
+
+static unsigned places(void)
+{
+    return atomic_load_explicit(&kept_end, memory_order_relaxed);
+}
+
+/* What lies at a place; to be confirmed by replace(). */
+static range look(unsigned place)
+{
+    return atomic_load_explicit(&kept[place], memory_order_relaxed);
+}
+
+static bool replace(unsigned place, range before, range after)
+{
+    return atomic_compare_exchange_strong_explicit(&kept[place], &before, after,
+                                                   memory_order_acq_rel,
+                                                   memory_order_relaxed);
+}
+
+/* Puts a range where nothing is, the lowest places first.  False: there is no
+ * such place. */
+static bool put_alone(range new)
+{
+    for (unsigned i = 0; i < KEPT_COUNT; i++) {
+        if (look(i) != 0 || !replace(i, 0, new))
             continue;
-        SET(large->place, place);
-        /* Publishes the mapping's contents to take(). */
-        if (atomic_compare_exchange_strong_explicit(&kept[place], &expected,
-                                                    large, memory_order_release,
-                                                    memory_order_relaxed))
-            return true;
+        unsigned end = places();
+        while (end <= i && !atomic_compare_exchange_weak_explicit(
+                               &kept_end, &end, i + 1, memory_order_relaxed,
+                               memory_order_relaxed))
+            ;
+        return true;
     }
-    SUB(kept_bytes, bytes);
     return false;
 }
 
-/* Puts back what was taken, or else unmaps it. */
-static void put_back(struct large *large)
+/* The place of a neighbour below (or above); KEPT_COUNT: there is none. */
+static unsigned neighbour(range new, bool below, range *found)
 {
-    if (!put(large, GET(large->freed_at)))
-        large_unmap(large);
+    unsigned end = places();
+    for (unsigned i = 0; i < end; i++) {
+        *found = look(i);
+        if (below ? can_join(*found, new) : can_join(new, *found))
+            return i;
+    }
+    *found = 0;
+    return KEPT_COUNT;
 }
 
-/* Takes what lies at a place; pairs with put().  The caller owns it then. */
-static bool take(uint32_t place, struct large *large)
+/*
+ * Puts a range, joined with its neighbours.  The joined range replaces one of
+ * them where it lies, so that it is out of others' sight for no moment.  Two
+ * threads that put neighbours at once may miss each other; rejoin() mends it.
+ */
+static bool put(range new)
 {
-    if (!atomic_compare_exchange_strong_explicit(&kept[place], &large, NULL,
-                                                 memory_order_acquire,
-                                                 memory_order_relaxed))
-        return false;
-    SUB(kept_bytes, GET(large->mapped));
-    return true;
+    range low, high;
+    unsigned below = neighbour(new, true, &low);
+    unsigned above = neighbour(new, false, &high);
+    if (low != 0 && replace(below, low, joined(low, new))) {
+        low = joined(low, new);
+        if (!can_join(low, high) || !replace(above, high, 0))
+            return true;
+        if (replace(below, low, joined(low, high)))
+            return true;
+        new = high;
+    } else if (high != 0 && replace(above, high, joined(new, high))) {
+        return true;
+    }
+    return put_alone(new);
 }
 
-struct choice {
-    bool (*suits)(const struct large *large, const struct choice *choice);
-    bool (*better)(const struct large *large, const struct large *other);
-    size_t bytes;
-    size_t alignment;
-    uint64_t freed_by;
-};
-
-/* The place of the best kept mapping of those that suit; KEPT_COUNT: none. */
-static uint32_t find_best(const struct choice *choice, struct large **best)
+/* Joins neighbours that lie apart.  Whether there were any. */
+static bool rejoin(void)
 {
-    uint32_t place = KEPT_COUNT;
-    for (uint32_t i = 0; i < KEPT_COUNT; i++) {
-        struct large *large =
-            atomic_load_explicit(&kept[i], memory_order_acquire);
-        if (large == NULL || !choice->suits(large, choice))
+    bool any = false;
+    unsigned end = places();
+    for (unsigned i = 0; i < end; i++) {
+        range high;
+        range low = look(i);
+        if (low == 0 || neighbour(low, false, &high) == KEPT_COUNT ||
+            !replace(i, low, 0))
             continue;
-        if (place == KEPT_COUNT || choice->better(large, *best)) {
-            *best = large;
+        if (!put(low))
+            unmap(low);
+        any = true;
+    }
+    return any;
+}
+
+/* --- Taking --------------------------------------------------------------- */
+
+/* The highest base at which a range has as many units; 0: it has not. */
+static uint64_t fit(range from, uint64_t units, uint64_t alignment)
+{
+    if (from == 0 || units_of(from) < units)
+        return 0;
+    uint64_t base = (end_of(from) - units) & ~(alignment - 1);
+    return base >= base_of(from) ? base : 0;
+}
+
+/* The place of the shortest range that has `units`; of several the highest,
+ * since mappings grow downwards: what is low is used last and can go back. */
+static unsigned best_place(uint64_t units, uint64_t alignment, range *best)
+{
+    unsigned place = KEPT_COUNT;
+    unsigned end = places();
+    *best = 0;
+    for (unsigned i = 0; i < end; i++) {
+        range now = look(i);
+        if (fit(now, units, alignment) == 0)
+            continue;
+        if (place == KEPT_COUNT || units_of(now) < units_of(*best) ||
+            (units_of(now) == units_of(*best) && now > *best)) {
             place = i;
+            *best = now;
         }
     }
     return place;
 }
 
-/*
- * Takes the best; NULL: none suits, or other threads were first again and
- * again.  Both questions may be asked of a mapping that changes meanwhile; the
- * first is asked again of the one that was taken.
- */
-static struct large *take_best(const struct choice *choice)
+/* Takes `units` at `base` out of the range at a place, and leaves what is
+ * before and behind. */
+static bool cut(unsigned place, range from, uint64_t base, uint64_t units)
 {
-    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
-        struct large *best = NULL;
-        uint32_t place = find_best(choice, &best);
+    range before = part(from, base_of(from), base);
+    range behind = part(from, base + units, end_of(from));
+    if (!replace(place, from, before != 0 ? before : behind))
+        return false;
+    if (before != 0 && behind != 0 && !put_alone(behind))
+        unmap(behind);
+    return true;
+}
+
+uintptr_t kept_take(size_t bytes, size_t alignment)
+{
+    uint64_t units = bytes >> UNIT_SHIFT;
+    for (int tries = 0; tries < TAKE_TRIES; tries++) {
+        range found;
+        unsigned place = best_place(units, alignment >> UNIT_SHIFT, &found);
+        if (place == KEPT_COUNT && !rejoin())
+            return 0;
         if (place == KEPT_COUNT)
-            return NULL;
-        if (!take(place, best))
             continue;
-        if (choice->suits(best, choice))
-            return best;
-        put_back(best);
+        uint64_t base = fit(found, units, alignment >> UNIT_SHIFT);
+        if (cut(place, found, base, units))
+            return base << UNIT_SHIFT;
     }
-    return NULL;
-}
-
-static bool is_shorter(const struct large *large, const struct large *other)
-{
-    return GET(large->mapped) < GET(other->mapped);
-}
-
-static bool is_longer(const struct large *large, const struct large *other)
-{
-    return GET(large->mapped) > GET(other->mapped);
-}
-
-static bool is_older(const struct large *large, const struct large *other)
-{
-    return GET(large->freed_at) < GET(other->freed_at);
-}
-
-static bool is_old(const struct large *large, const struct choice *choice)
-{
-    return GET(large->freed_at) <= choice->freed_by;
-}
-
-static struct large *take_oldest(uint64_t freed_by)
-{
-    return take_best(&(struct choice){
-        .suits = is_old, .better = is_older, .freed_by = freed_by});
-}
-
-/* --- Cutting and joining -------------------------------------------------- */
-
-/* Keeps what a mapping is longer than `bytes` by itself. */
-static void cut(struct large *large, size_t bytes)
-{
-    size_t rest = GET(large->mapped) - bytes;
-    struct large *tail = rest < CUT_MIN ? NULL : large_take_descriptor();
-    if (tail == NULL)
-        return;
-    SET(tail->base, GET(large->base) + bytes);
-    SET(tail->mapped, rest);
-    SET(tail->state, LARGE_FREED);
-    SET(large->mapped, bytes);
-    large_enter(large);
-    large_enter(tail);
-    if (put(tail, GET(large->freed_at)))
-        return;
-    SET(large->mapped, bytes + rest);
-    large_enter_gone(tail);
-    large_enter(large);
-    large_give_descriptor(tail);
-}
-
-/* Takes the kept mapping that has an address in its first or last unit, and
- * that begins (or ends) at `edge`.  NULL: none does. */
-static struct large *take_neighbour(uintptr_t address, uintptr_t edge)
-{
-    if (page_map_entry((const void *)address) != ENTRY_LARGE)
-        return NULL;
-    struct large *large = page_map_descriptor((const void *)address);
-    if ((GET(large->base) != edge && large_end(large) != edge) ||
-        GET(large->state) != LARGE_FREED || !take(GET(large->place), large))
-        return NULL;
-    /* Between the look and the taking it may have come to be another one. */
-    if (GET(large->base) == edge || large_end(large) == edge)
-        return large;
-    put_back(large);
-    return NULL;
-}
-
-/* Makes two mappings one, the first's; it counts as freed when the longer one
- * was. */
-static struct large *join(struct large *first, struct large *second)
-{
-    uint64_t freed_at =
-        GET((is_longer(first, second) ? first : second)->freed_at);
-    large_enter_gone(second);
-    SET(first->mapped, GET(first->mapped) + GET(second->mapped));
-    SET(first->freed_at, freed_at);
-    large_give_descriptor(second);
-    large_enter(first);
-    return first;
-}
-
-static struct large *join_neighbours(struct large *large)
-{
-    uintptr_t base = GET(large->base);
-    uintptr_t end = large_end(large);
-    struct large *right = take_neighbour(end, end);
-    if (right != NULL)
-        large = join(large, right);
-    struct large *left = take_neighbour(base - UNIT_BYTES, base);
-    return left != NULL ? join(left, large) : large;
-}
-
-/* --- What is kept --------------------------------------------------------- */
-
-static bool fits(const struct large *large, const struct choice *choice)
-{
-    return GET(large->mapped) >= choice->bytes &&
-           (GET(large->base) & (choice->alignment - 1)) == 0;
-}
-
-struct large *large_take_kept(size_t bytes, size_t alignment)
-{
-    struct large *large = take_best(&(struct choice){
-        .suits = fits,
-        .better = is_shorter,
-        .bytes = bytes,
-        .alignment = alignment,
-    });
-    if (large != NULL)
-        cut(large, bytes);
-    return large;
-}
-
-static bool can_grow(const struct large *large, const struct choice *choice)
-{
-    size_t mapped = GET(large->mapped);
-    return mapped < choice->bytes && mapped >= choice->bytes >> FIT_SHIFT;
-}
-
-/* The longest kept mapping that is too short by half at most, made longer:
- * that costs page faults for the difference only. */
-struct large *large_grow_kept(size_t bytes)
-{
-    struct large *large = take_best(&(struct choice){
-        .suits = can_grow, .better = is_longer, .bytes = bytes});
-    if (large == NULL || large_stretch(large, bytes))
-        return large;
-    put_back(large);
-    return NULL;
-}
-
-/* Unmaps a mapping that was taken.  Returns the bytes; 0: the system does not,
- * so it is kept.  (Without a place its address space is lost, its pages are
- * not.) */
-static size_t drop(struct large *large)
-{
-    size_t mapped = GET(large->mapped);
-    if (large_unmap(large))
-        return mapped;
-    put(large, os_now());
     return 0;
 }
 
-/* The same with a piece of it; the rest is kept. */
-static size_t drop_piece(struct large *large)
+bool kept_fits(size_t bytes, size_t alignment)
 {
-    size_t mapped = GET(large->mapped);
-    if (mapped <= DROP_STEP || !large_shorten(large, mapped - DROP_STEP))
-        return drop(large);
-    put_back(large);
-    return DROP_STEP;
+    range found;
+    return best_place(bytes >> UNIT_SHIFT, alignment >> UNIT_SHIFT, &found) !=
+           KEPT_COUNT;
 }
 
-void large_keep(struct large *large, uint64_t live_bytes)
+bool kept_take_at(uintptr_t base, size_t bytes)
 {
-    uint64_t bound = KEPT_CONSTANT + (live_bytes >> KEPT_FRACTION_SHIFT);
-    /* What was freed last is what most likely fits, and is in the caches. */
-    SET(large->freed_at, os_now());
-    large = join_neighbours(large);
-    if (!put(large, GET(large->freed_at)))
-        large_unmap(large);
-    for (unsigned i = 0; i < DROP_STEPS_MAX && GET(kept_bytes) > bound; i++) {
-        struct large *oldest = take_oldest(UINT64_MAX);
-        if (oldest != NULL)
-            drop_piece(oldest);
+    uint64_t unit = base >> UNIT_SHIFT;
+    uint64_t units = bytes >> UNIT_SHIFT;
+    unsigned end = places();
+    for (unsigned i = 0; i < end; i++) {
+        range now = look(i);
+        if (now != 0 && base_of(now) == unit && units_of(now) >= units)
+            return cut(i, now, unit, units);
     }
-    /* Much more than that, since what is freed is long. */
-    while (GET(kept_bytes) > bound + bound / 2) {
-        struct large *oldest = take_oldest(UINT64_MAX);
-        if (oldest == NULL || drop(oldest) == 0)
-            break;
-    }
+    return false;
 }
 
-size_t large_drop_step(void)
+uintptr_t kept_extend(size_t bytes, size_t *fresh)
 {
-    if (GET(kept_bytes) == 0)
+    unsigned lowest = KEPT_COUNT;
+    range found = 0;
+    unsigned end = places();
+    for (unsigned i = 0; i < end; i++) {
+        range now = look(i);
+        if (now != 0 && (found == 0 || now < found)) {
+            lowest = i;
+            found = now;
+        }
+    }
+    uint64_t units = bytes >> UNIT_SHIFT;
+    if (found == 0 || units_of(found) >= units || end_of(found) <= units)
         return 0;
-    struct large *large = take_oldest(os_now() - kept_for_ns);
-    return large != NULL ? drop_piece(large) : 0;
+    uintptr_t base = (end_of(found) - units) << UNIT_SHIFT;
+    size_t lacking = bytes - (units_of(found) << UNIT_SHIFT);
+    if (!page_map_reserve(base, lacking) || !os_map_at((void *)base, lacking))
+        return 0;
+    *fresh = lacking;
+    if (replace(lowest, found, 0))
+        return base;
+    /* Another thread has taken some of it meanwhile. */
+    kept_give(base, lacking);
+    return 0;
 }
 
-size_t large_drop_all(void)
+/* --- Giving --------------------------------------------------------------- */
+
+static bool keep(uintptr_t base, size_t bytes)
+{
+    uint64_t units = bytes >> UNIT_SHIFT;
+    return units <= LENGTH_MAX &&
+           put(range_make(base >> UNIT_SHIFT, units, age_clock()));
+}
+
+size_t kept_unmap(uintptr_t base, size_t bytes)
+{
+    if (os_unmap((void *)base, bytes))
+        return bytes;
+    os_purge((void *)base, bytes);
+    /* Without a place the address space is lost, its pages are not. */
+    keep(base, bytes);
+    return 0;
+}
+
+void kept_give(uintptr_t base, size_t bytes)
+{
+    if (!keep(base, bytes))
+        kept_unmap(base, bytes);
+}
+
+/* --- Dropping ------------------------------------------------------------- */
+
+/* The place of the range that was freed first; of several the lowest. */
+static unsigned oldest_place(uint64_t now, range *oldest)
+{
+    unsigned place = KEPT_COUNT;
+    unsigned end = places();
+    for (unsigned i = 0; i < end; i++) {
+        range next = look(i);
+        if (next == 0)
+            continue;
+        if (place == KEPT_COUNT || age_of(next, now) > age_of(*oldest, now) ||
+            (age_of(next, now) == age_of(*oldest, now) && next < *oldest)) {
+            place = i;
+            *oldest = next;
+        }
+    }
+    return place;
+}
+
+size_t kept_drop_step(size_t bound, bool aged_too)
+{
+    bool surplus = kept_bytes() > bound;
+    if (places() == 0 || (!surplus && !aged_too))
+        return 0;
+    uint64_t now = age_clock();
+    range oldest;
+    unsigned place = oldest_place(now, &oldest);
+    if (place == KEPT_COUNT || (!surplus && age_of(oldest, now) <= AGE_MAX))
+        return 0;
+    /* From the low end: blocks are cut from the other one. */
+    uint64_t units =
+        units_of(oldest) < DROP_UNITS ? units_of(oldest) : DROP_UNITS;
+    if (!cut(place, oldest, base_of(oldest), units))
+        return 0;
+    return kept_unmap(base_of(oldest) << UNIT_SHIFT, units << UNIT_SHIFT);
+}
+
+size_t kept_drop_all(void)
 {
     size_t bytes = 0;
-    for (uint32_t place = 0; place < KEPT_COUNT; place++) {
-        struct large *large =
-            atomic_load_explicit(&kept[place], memory_order_acquire);
-        if (large != NULL && take(place, large))
-            bytes += drop(large);
+    unsigned end = places();
+    for (unsigned i = 0; i < end; i++) {
+        range next = look(i);
+        if (next != 0 && replace(i, next, 0))
+            bytes += unmap(next);
     }
     return bytes;
+}
+
+size_t kept_bytes(void)
+{
+    uint64_t units = 0;
+    unsigned end = places();
+    for (unsigned i = 0; i < end; i++)
+        units += units_of(look(i));
+    return units << UNIT_SHIFT;
 }

@@ -9,9 +9,8 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/compiler.h \
 	src/depot.c src/depot.h \
 	src/fatal.c src/fatal.h \
-	src/large.c src/large.h src/large_internal.h \
-	src/large_kept.c \
-	src/large_mapping.c \
+	src/large.c src/large.h \
+	src/large_kept.c src/large_kept.h \
 	src/magazine.h \
 	src/metadata.c src/metadata.h \
 	src/options.c src/options.h \

@@ -19,6 +19,7 @@ enum {
     PAGE_BYTES = 1 << PAGE_SHIFT,
     /* Every mapping starts at a multiple of this: a unit of the page map. */
     OS_MAP_ALIGNMENT = 1 << 16,
+    OS_PRESENT_MAX = 4 << 20,
 };
 
 /*
@@ -32,6 +33,7 @@ struct os_calls {
     int (*madvise)(void *address, size_t length, int advice);
     void *(*mremap)(void *address, size_t old_length, size_t new_length,
                     int flags, ...);
+    int (*mincore)(void *address, size_t length, unsigned char *present);
 };
 extern struct os_calls os_calls;
 
@@ -55,6 +57,10 @@ bool os_purge(void *address, size_t bytes);
  * fault each.  A hint: false when the system cannot. */
 bool os_populate(void *address, size_t bytes);
 
+/* Whether all pages are present, of at most OS_PRESENT_MAX bytes.  A hint:
+ * false also when the system does not say. */
+bool os_is_present(const void *address, size_t bytes);
+
 /* Makes pages present one by one, leaving what is in them; they may be in
  * use. */
 void os_touch(void *address, size_t bytes);
@@ -62,14 +68,24 @@ void os_touch(void *address, size_t bytes);
 /* Asks for huge pages in the range.  A hint. */
 void os_advise_huge(void *address, size_t bytes);
 
-/* Changes the length of a mapping in place, keeping its contents.  False when
- * it cannot be done there; nothing has changed then. */
-bool os_resize(void *address, size_t old_bytes, size_t new_bytes);
+/* Maps zeroed memory at an address, a multiple of OS_MAP_ALIGNMENT.  False when
+ * there is something already, or the system or the limit does not allow it. */
+bool os_map_at(void *address, size_t bytes);
 
-/* Moves the pages of one mapping over those of another of at least that
- * length, without copying; `from` is unmapped by it.  False: nothing changed.
- */
-bool os_move(void *from, size_t bytes, void *to);
+/* Makes a mapping longer in place.  False when it cannot be done there; nothing
+ * has changed then. */
+bool os_grow(void *address, size_t old_bytes, size_t new_bytes);
+
+/* As os_map(), for the pages of a mapping of `moved` bytes, at most as long,
+ * that will be moved there: against the limit goes the difference only. */
+void *os_map_for_move(size_t bytes, size_t moved);
+
+/* Moves pages over the `bytes` that os_map_for_move() has mapped, without
+ * copying; `from` is unmapped by it.  False: nothing changed. */
+bool os_move(void *from, size_t moved, void *to, size_t bytes);
+
+/* Unmaps what os_map_for_move() has mapped and nothing was moved to. */
+void os_unmap_for_move(void *to, size_t bytes, size_t moved);
 
 /* A cap on the bytes mapped; 0 for none. */
 void os_set_limit(size_t bytes);
@@ -81,5 +97,8 @@ uint64_t os_kernel_calls(void);
 
 /* Nanoseconds of a clock that never goes back.  No kernel call (vDSO). */
 uint64_t os_now(void);
+
+/* The same clock, some milliseconds late, for a fifth of the time. */
+uint64_t os_now_coarse(void);
 
 #endif

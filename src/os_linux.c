@@ -8,6 +8,10 @@
 
 #include "compiler.h"
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000 /* Linux 4.17 */
+#endif
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
@@ -17,6 +21,7 @@ struct os_calls os_calls = {
     .munmap = munmap,
     .madvise = madvise,
     .mremap = mremap,
+    .mincore = mincore,
 };
 
 /* How often a call that the kernel asks to repeat is repeated. */
@@ -57,12 +62,12 @@ static void unaccount(size_t bytes)
     atomic_fetch_sub_explicit(&mapped, bytes, memory_order_relaxed);
 }
 
-static char *map_pages(size_t bytes)
+static char *map_pages(void *wanted, size_t bytes, int flags)
 {
     count_call();
-    void *address =
-        os_calls.mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *address = os_calls.mmap(
+        wanted, bytes, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
     return address == MAP_FAILED ? NULL : address;
 }
 
@@ -79,7 +84,7 @@ static char *map_with_slack(size_t bytes, size_t alignment)
     size_t slack = alignment - PAGE_BYTES;
     if (bytes > SIZE_MAX - slack)
         return NULL;
-    char *start = map_pages(bytes + slack);
+    char *start = map_pages(NULL, bytes + slack, 0);
     if (start == NULL)
         return NULL;
     size_t before = -(uintptr_t)start & (alignment - 1);
@@ -90,24 +95,30 @@ static char *map_with_slack(size_t bytes, size_t alignment)
     return start + before;
 }
 
-void *os_map_aligned(size_t bytes, size_t alignment)
+/* Maps, of which `counted` bytes are accounted. */
+static void *map(size_t bytes, size_t alignment, size_t counted)
 {
     int saved = errno;
     void *result = NULL;
-    if (account(bytes)) {
+    if (account(counted)) {
         /* The kernel places mappings side by side: when all lengths are
          * multiples of the alignment, the first try fits most times. */
-        char *address = map_pages(bytes);
+        char *address = map_pages(NULL, bytes, 0);
         if (address != NULL && ((uintptr_t)address & (alignment - 1)) != 0) {
             unmap_pages(address, bytes);
             address = map_with_slack(bytes, alignment);
         }
         result = address;
         if (address == NULL)
-            unaccount(bytes);
+            unaccount(counted);
     }
     errno = saved;
     return result;
+}
+
+void *os_map_aligned(size_t bytes, size_t alignment)
+{
+    return map(bytes, alignment, bytes);
 }
 
 void *os_map(size_t bytes)
@@ -115,6 +126,28 @@ void *os_map(size_t bytes)
     size_t rounded =
         (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
     return os_map_aligned(rounded, OS_MAP_ALIGNMENT);
+}
+
+void *os_map_for_move(size_t bytes, size_t moved)
+{
+    return map(bytes, OS_MAP_ALIGNMENT, bytes - moved);
+}
+
+bool os_map_at(void *address, size_t bytes)
+{
+    int saved = errno;
+    bool done = false;
+    if (account(bytes)) {
+        char *there = map_pages(address, bytes, MAP_FIXED_NOREPLACE);
+        done = there == address;
+        /* Linux before 4.17 takes the address for a hint. */
+        if (there != NULL && !done)
+            unmap_pages(there, bytes);
+        if (!done)
+            unaccount(bytes);
+    }
+    errno = saved;
+    return done;
 }
 
 bool os_unmap(void *address, size_t bytes)
@@ -127,6 +160,14 @@ bool os_unmap(void *address, size_t bytes)
         unaccount(rounded);
     errno = saved;
     return done;
+}
+
+void os_unmap_for_move(void *to, size_t bytes, size_t moved)
+{
+    int saved = errno;
+    if (unmap_pages(to, bytes))
+        unaccount(bytes - moved);
+    errno = saved;
 }
 
 static bool advise(void *address, size_t bytes, int advice)
@@ -152,6 +193,19 @@ bool os_populate(void *address, size_t bytes)
     return advise(address, bytes, MADV_POPULATE_WRITE);
 }
 
+bool os_is_present(const void *address, size_t bytes)
+{
+    unsigned char pages[OS_PRESENT_MAX / PAGE_BYTES];
+    size_t count = bytes >> PAGE_SHIFT;
+    int saved = errno;
+    count_call();
+    bool all = os_calls.mincore((void *)address, bytes, pages) == 0;
+    for (size_t i = 0; all && i < count; i++)
+        all = (pages[i] & 1) != 0;
+    errno = saved;
+    return all;
+}
+
 /* Writes a byte as it is.  By compare-and-swap: what adds nothing compilers
  * may turn into a mere read, which gives no page. */
 static void touch(char *byte)
@@ -175,30 +229,46 @@ void os_advise_huge(void *address, size_t bytes)
     advise(address, bytes, MADV_HUGEPAGE);
 }
 
-bool os_resize(void *address, size_t old_bytes, size_t new_bytes)
+bool os_grow(void *address, size_t old_bytes, size_t new_bytes)
 {
-    if (new_bytes > old_bytes && !account(new_bytes - old_bytes))
+    if (!account(new_bytes - old_bytes))
         return false;
     int saved = errno;
     count_call();
     bool done = os_calls.mremap(address, old_bytes, new_bytes, 0) == address;
     errno = saved;
-    if (done && new_bytes < old_bytes)
-        unaccount(old_bytes - new_bytes);
-    if (!done && new_bytes > old_bytes)
+    if (!done)
         unaccount(new_bytes - old_bytes);
     return done;
 }
 
-bool os_move(void *from, size_t bytes, void *to)
+/*
+ * Whether a range is one mapping to the kernel.  Ranges side by side become
+ * one when they are mapped, but not once pages were moved or the process has
+ * forked.  Asked by a growth in place that can never be done, since it ends
+ * where user space does; the kernel looks at the range first.
+ */
+static bool is_one_mapping(void *address, size_t bytes)
+{
+    size_t to_the_end = ((size_t)1 << 47) - PAGE_BYTES - (uintptr_t)address;
+    count_call();
+    void *result = os_calls.mremap(address, bytes, to_the_end, 0);
+    return result == MAP_FAILED && errno != EFAULT;
+}
+
+bool os_move(void *from, size_t moved, void *to, size_t bytes)
 {
     int saved = errno;
-    count_call();
-    bool done = os_calls.mremap(from, bytes, bytes,
-                                MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
+    bool done = false;
+    /* Of several mappings the kernel refuses to move any, but may have
+     * unmapped the target by then. */
+    if (is_one_mapping(from, moved)) {
+        count_call();
+        /* To its new length, so that it is one mapping there too. */
+        done = os_calls.mremap(from, moved, bytes,
+                               MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
+    }
     errno = saved;
-    if (done)
-        unaccount(bytes);
     return done;
 }
 
@@ -222,9 +292,19 @@ uint64_t os_kernel_calls(void)
     return atomic_load_explicit(&calls, memory_order_relaxed);
 }
 
-uint64_t os_now(void)
+static uint64_t read_clock(clockid_t clock)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+uint64_t os_now(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t os_now_coarse(void)
+{
+    return read_clock(CLOCK_MONOTONIC_COARSE);
 }

@@ -51,29 +51,6 @@ void page_map_set(uintptr_t base, size_t units, uint32_t entry,
     }
 }
 
-/* Looks before it writes: most entries are 0, and stay clean. */
-static void clear_in_leaf(struct page_map_leaf *leaf, size_t unit, size_t end)
-{
-    for (; unit < end; unit++)
-        if (atomic_load_explicit(&leaf->entries[unit], memory_order_relaxed) !=
-            0)
-            atomic_store_explicit(&leaf->entries[unit], 0,
-                                  memory_order_relaxed);
-}
-
-void page_map_clear(uintptr_t base, size_t units)
-{
-    while (units != 0) {
-        size_t unit = page_map_unit(base);
-        size_t here = LEAF_UNITS - unit;
-        if (here > units)
-            here = units;
-        clear_in_leaf(page_map_leaf((void *)base), unit, unit + here);
-        base += here * UNIT_BYTES;
-        units -= here;
-    }
-}
-
 size_t page_map_bytes(void)
 {
     return atomic_load_explicit(&leaf_bytes, memory_order_relaxed);

@@ -9,8 +9,8 @@
  * An entry is one word that answers the two questions of a free in one load:
  *
  *     0            not ours
- *     ENTRY_LARGE  the first unit of a large block, live or kept for reuse
- *     ENTRY_LARGE_GONE  where a large block was, unmapped since
+ *     ENTRY_LARGE  the first unit of a live large block
+ *     ENTRY_LARGE_GONE  where one was, freed since
  *     otherwise    a unit of a slab: owner << ENTRY_OWNER_SHIFT | bin offset
  *
  * The bin offset is the size class times the size of a bin, so `entry ^ tag`
@@ -104,6 +104,17 @@ FAST_PATH void *page_map_descriptor(const void *pointer)
         memory_order_relaxed);
 }
 
+/* Replaces the descriptor of such an address, if it is still `before`.
+ * Relaxed: who replaces it has the range, and learns of it by the pointer. */
+static inline bool page_map_replace(const void *pointer, void *before,
+                                    void *after)
+{
+    struct page_map_leaf *leaf = page_map_leaf(pointer);
+    return atomic_compare_exchange_strong_explicit(
+        &leaf->descriptors[page_map_unit((uintptr_t)pointer)], &before, after,
+        memory_order_relaxed, memory_order_relaxed);
+}
+
 FAST_PATH bool page_map_is_slab(uint32_t entry)
 {
     return entry >= ENTRY_BIN_LIMIT;
@@ -126,9 +137,6 @@ bool page_map_reserve(uintptr_t base, size_t bytes);
 /* Enters `units` units from `base`, whose leaves exist. */
 void page_map_set(uintptr_t base, size_t units, uint32_t entry,
                   void *descriptor);
-
-/* Enters 0 for `units` units from `base`, whose leaves exist. */
-void page_map_clear(uintptr_t base, size_t units);
 
 /* Bytes of leaves. */
 size_t page_map_bytes(void);

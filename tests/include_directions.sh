@@ -19,7 +19,7 @@ chunk:          os page_map options
 slab_index:     metadata os size_class
 slab:           chunk magazine metadata os page_map size_class slab_index
 depot:          magazine metadata os page_map size_class slab
-large:          metadata options os page_map stack
+large:          options os page_map
 thread_cache:   depot magazine metadata options page_map size_class slab
 thread:         depot options partyalloc stack thread_cache
 callbacks:      large options page_map partyalloc size_class slab thread thread_cache
@@ -33,7 +33,7 @@ part_of() {
     slab_internal.h | slab_state.h | slab_local.c | slab_purge.c | \
         slab_return.c) echo slab ;;
     thread_cache_*) echo thread_cache ;;
-    large_*) echo large ;;
+    large_kept.*) echo large ;;
     os_linux.c) echo os ;;
     *) echo "${1%.[ch]}" ;;
     esac

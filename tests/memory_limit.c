@@ -131,6 +131,53 @@ static void a_reallocation_beyond_the_cap_leaves_the_block(void **state)
     }
 }
 
+/* The old block and the new one together are more than the cap. */
+static void a_large_block_grows_up_to_the_cap(void **state)
+{
+    (void)state;
+    partyalloc_trim();
+    struct filled filled = filled_allocate(20 * MIB, 1);
+    /* What would be in its way if it could grow where it is. */
+    struct filled beside = filled_allocate(MIB, 2);
+    limit_growth_to(12 * MIB);
+    for (size_t size = 22 * MIB; size <= 30 * MIB; size += 2 * MIB) {
+        filled.block = partyalloc_reallocate(filled.block, size, ANY_TYPE);
+        assert_non_null(filled.block);
+        ((char *)filled.block)[size - 1] = 1;
+    }
+    errno = 0;
+    assert_null(partyalloc_reallocate(filled.block, 40 * MIB, ANY_TYPE));
+    assert_int_equal(errno, ENOMEM);
+    filled_free(&filled);
+    filled_free(&beside);
+    partyalloc_set_limit(0);
+    partyalloc_trim();
+}
+
+static void kept_mappings_make_room_for_a_block_that_grows(void **state)
+{
+    struct filled filled[8];
+
+    (void)state;
+    partyalloc_trim();
+    limit_growth_to(24 * MIB);
+    filled[0] = filled_allocate(4 * MIB, 0);
+    for (size_t i = 1; i < ARRAY_LENGTH(filled); i++)
+        filled[i] = filled_allocate(2 * MIB, i);
+    /* No two side by side: nothing of them is long enough. */
+    for (size_t i = 2; i < ARRAY_LENGTH(filled); i += 2)
+        filled_free(&filled[i]);
+    assert_true(stats_now().large_cached_bytes >= 5 * MIB);
+    filled[0].block =
+        partyalloc_reallocate(filled[0].block, 13 * MIB, ANY_TYPE);
+    assert_non_null(filled[0].block);
+    filled_free(&filled[0]);
+    for (size_t i = 1; i < ARRAY_LENGTH(filled); i += 2)
+        filled_free(&filled[i]);
+    partyalloc_set_limit(0);
+    partyalloc_trim();
+}
+
 static void a_cap_below_what_is_mapped_stops_growth_only(void **state)
 {
     struct filled small = filled_allocate(100, 1);
@@ -235,6 +282,8 @@ int main(void)
         cmocka_unit_test(large_blocks_end_at_the_cap_and_can_be_had_again),
         cmocka_unit_test(kept_mappings_make_room_for_other_blocks),
         cmocka_unit_test(a_reallocation_beyond_the_cap_leaves_the_block),
+        cmocka_unit_test(a_large_block_grows_up_to_the_cap),
+        cmocka_unit_test(kept_mappings_make_room_for_a_block_that_grows),
         cmocka_unit_test(a_cap_below_what_is_mapped_stops_growth_only),
         cmocka_unit_test(a_reservation_beyond_the_cap_says_enomem),
     };

@@ -5,6 +5,7 @@
  */
 #include "support.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 /* Brings a block into the state of being free, by the way of its name, and
@@ -143,6 +144,35 @@ static void *large_before_another_large(void)
     return block;
 }
 
+/* Joined with what lies around it, and all of it unmapped or in use again. */
+static void *large_between_others_freed(void)
+{
+    void *blocks[3];
+
+    release(allocate(12 * MIB));
+    for (size_t i = 0; i < 3; i++)
+        blocks[i] = allocate(4 * MIB);
+    for (size_t i = 0; i < 3; i++)
+        release(blocks[i]);
+    return blocks[1];
+}
+
+static void *large_joined_and_unmapped(void)
+{
+    void *block = large_between_others_freed();
+
+    partyalloc_trim();
+    return block;
+}
+
+static void *large_within_a_live_one(void)
+{
+    void *block = large_between_others_freed();
+
+    require(allocate(12 * MIB) < block);
+    return block;
+}
+
 static void *large_by_another_thread_body(void *block)
 {
     release(block);
@@ -171,6 +201,9 @@ static const struct scenario found_at_once[] = {
     SCENARIO(large_aligned_just_before),
     SCENARIO(handed_out_twice_then_freed),
     SCENARIO(large_before_another_large),
+    SCENARIO(large_between_others_freed),
+    SCENARIO(large_joined_and_unmapped),
+    SCENARIO(large_within_a_live_one),
     SCENARIO(large_by_another_thread),
 };
 
@@ -495,6 +528,42 @@ static void a_freed_block_cannot_be_reallocated_if_checked(void **state)
     check_every(found_by_the_flush, true, reallocate_freed);
 }
 
+/* --- two threads free one block at once --- */
+
+static atomic_int waiting;
+static _Atomic(uint64_t) start;
+
+/* The last to come says when; then both look at the clock, so that neither has
+ * to hear of it from the other. */
+static void *release_with_the_other(void *block)
+{
+    if (atomic_fetch_sub(&waiting, 1) == 1)
+        atomic_store(&start, clock_ns() + 5000);
+    while (atomic_load(&start) == 0 || clock_ns() < atomic_load(&start))
+        ;
+    release(block);
+    return NULL;
+}
+
+static void free_a_large_block_at_once(void *unused)
+{
+    void *block = allocate(MIB);
+
+    (void)unused;
+    atomic_store(&waiting, 2);
+    expect_stop("double free", block);
+    run_threads(2, release_with_the_other, block, 0);
+}
+
+static void one_of_two_threads_that_free_a_large_block_stops(void **state)
+{
+    enum { ROUNDS = UNDER_SANITIZER ? 20 : 1000 };
+
+    (void)state;
+    for (int i = 0; i < ROUNDS; i++)
+        assert_child_stops(free_a_large_block_at_once, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -505,6 +574,7 @@ int main(void)
         cmocka_unit_test(a_double_free_across_threads_stops_at_once_if_checked),
         cmocka_unit_test(anothers_block_freed_twice_stops_at_once),
         cmocka_unit_test(a_freed_large_block_cannot_be_reallocated),
+        cmocka_unit_test(one_of_two_threads_that_free_a_large_block_stops),
         cmocka_unit_test(a_freed_block_cannot_be_reallocated_if_checked),
     };
 

@@ -202,6 +202,41 @@ static void *before_a_large_aligned_block(void)
     return (char *)partyalloc_allocate_aligned(MIB, MIB, ANY_TYPE) - 4096;
 }
 
+/* A long mapping was freed and cut: where the rest begins or ends, there has
+ * never been a block. */
+static void *cut_large_block(size_t rest)
+{
+    char *whole = partyalloc_allocate(8 * MIB, ANY_TYPE);
+
+    partyalloc_free(whole, ANY_TYPE);
+    char *part = partyalloc_allocate(8 * MIB - rest, ANY_TYPE);
+    require(part == whole + rest);
+    return part;
+}
+
+static void *in_the_rest_of_a_cut_large_block(void)
+{
+    return (char *)cut_large_block(4 * MIB) - 2 * MIB;
+}
+
+static void *at_the_last_unit_of_the_rest(void)
+{
+    return (char *)cut_large_block(4 * MIB) - 65536;
+}
+
+static void *in_a_large_block_cut_from_another(void)
+{
+    return (char *)cut_large_block(4 * MIB) + MIB;
+}
+
+static void *where_a_large_block_gave_up_its_end(void)
+{
+    char *block = partyalloc_allocate(8 * MIB, ANY_TYPE);
+
+    block = partyalloc_reallocate(block, 2 * MIB, ANY_TYPE);
+    return block + 2 * MIB;
+}
+
 static const struct scenario never_ours[] = {
     SCENARIO(in_the_stack),
     SCENARIO(in_data),
@@ -232,6 +267,10 @@ static const struct scenario never_ours[] = {
     SCENARIO(at_the_last_bytes_of_a_large_block),
     SCENARIO(before_a_large_block),
     SCENARIO(before_a_large_aligned_block),
+    SCENARIO(in_the_rest_of_a_cut_large_block),
+    SCENARIO(at_the_last_unit_of_the_rest),
+    SCENARIO(in_a_large_block_cut_from_another),
+    SCENARIO(where_a_large_block_gave_up_its_end),
 };
 
 /* --- pointers inside of small blocks --- */

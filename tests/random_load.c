@@ -207,7 +207,7 @@ static void run_load(size_t threads)
     printf("# %zu threads: %" PRIu64 " exchanges, %" PRIu64 " MiB live, "
            "%zu MiB resident\n", threads, exchanges, live / MIB,
            resident / MIB);
-    /* What may be kept: of large blocks 72 MiB and three quarters of what is
+    /* What may be kept: of large blocks 72 MiB and three eighths of what is
      * live, of small ones 8 MiB and an eighth, and what the threads hold. */
     if (!UNDER_SANITIZER)
         assert_in_range(resident, 0, 2 * live + 100 * MIB);

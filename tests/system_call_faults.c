@@ -16,7 +16,14 @@
 
 #include "os.h"
 
-enum call { CALL_MMAP, CALL_MUNMAP, CALL_MADVISE, CALL_MREMAP, CALL_KINDS };
+enum call {
+    CALL_MMAP,
+    CALL_MUNMAP,
+    CALL_MADVISE,
+    CALL_MREMAP,
+    CALL_MINCORE,
+    CALL_KINDS,
+};
 
 struct fault {
     unsigned kinds;    /* a bit for each enum call that may fail */
@@ -98,6 +105,12 @@ static void *failing_mremap(void *address, size_t old_length,
     if ((flags & MREMAP_FIXED) != 0)
         shared->mapped -= new_length;
     return result;
+}
+
+static int failing_mincore(void *address, size_t length,
+                           unsigned char *present)
+{
+    return fails(CALL_MINCORE) ? -1 : mincore(address, length, present);
 }
 
 /* --- the scenario: all that allocates, frees, gives back and reserves --- */
@@ -250,6 +263,7 @@ static void play_with_fault(void *unused)
     os_calls.munmap = failing_munmap;
     os_calls.madvise = failing_madvise;
     os_calls.mremap = failing_mremap;
+    os_calls.mincore = failing_mincore;
     play();
     recover();
 }
@@ -322,6 +336,12 @@ static void any_mremap_may_fail(void **state)
     sweep(1u << CALL_MREMAP, STRIDE, ENOMEM);
 }
 
+static void any_mincore_may_fail(void **state)
+{
+    (void)state;
+    sweep(1u << CALL_MINCORE, STRIDE, ENOMEM);
+}
+
 static void any_call_of_any_kind_may_fail(void **state)
 {
     (void)state;
@@ -335,6 +355,7 @@ int main(void)
         cmocka_unit_test(any_munmap_may_fail),
         cmocka_unit_test(any_madvise_may_fail),
         cmocka_unit_test(any_mremap_may_fail),
+        cmocka_unit_test(any_mincore_may_fail),
         cmocka_unit_test(any_call_of_any_kind_may_fail),
     };
 

@@ -35,44 +35,69 @@ static void a_freed_mapping_serves_the_next_block_of_its_size(void **state)
 /* Live blocks of this size between others keep them from being joined. */
 enum { BETWEEN = 300 * KIB };
 
-static void the_shortest_mapping_that_fits_is_taken(void **state)
+static void the_shortest_range_that_fits_is_taken(void **state)
 {
     const size_t sizes[] = {1300 * KIB, 1100 * KIB, 1900 * KIB, 1200 * KIB};
     void *blocks[ARRAY_LENGTH(sizes)], *between[ARRAY_LENGTH(sizes)];
 
     (void)state;
-    large_free(allocate(16 * MIB)); /* of which all are parts, in order */
+    large_free(allocate(16 * MIB)); /* all are cut from it, side by side */
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
         blocks[i] = allocate(sizes[i]);
         between[i] = allocate(BETWEEN);
     }
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         large_free(blocks[i]);
-    void *block = allocate(MIB);
-    assert_ptr_equal(block, blocks[1]);
+    char *block = allocate(MIB);
+    assert_in_range((uintptr_t)block, (uintptr_t)blocks[1],
+                    (uintptr_t)blocks[1] + 128 * KIB);
     large_free(block);
     for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
         large_free(between[i]);
     large_drop_all();
 }
 
-static void what_a_mapping_is_too_long_is_kept_by_itself(void **state)
+static void a_long_mapping_is_cut_and_joined_again(void **state)
+{
+    enum { PARTS = 16 };
+    void *parts[PARTS];
+    void *whole = allocate(PARTS * MIB);
+
+    (void)state;
+    large_free(whole);
+    uint64_t calls = os_kernel_calls();
+    for (size_t i = 0; i < PARTS; i++) {
+        parts[i] = allocate(MIB);
+        fill(parts[i], MIB, i);
+    }
+    assert_int_equal(large_totals().cached_bytes, 0);
+    for (size_t i = 0; i < PARTS; i++)
+        assert_true(holds(parts[i], MIB, i));
+    for (size_t i = 0; i < PARTS; i++)
+        large_free(parts[i * 5 % PARTS]);
+    assert_ptr_equal(allocate(PARTS * MIB), whole);
+    assert_int_equal(os_kernel_calls(), calls);
+    large_free(whole);
+    large_drop_all();
+}
+
+static void what_a_range_is_too_long_is_kept_by_itself(void **state)
 {
     (void)state;
     char *whole = allocate(16 * MIB);
     large_free(whole);
     uint64_t calls = os_kernel_calls();
-    char *head = allocate(MIB);
-    assert_ptr_equal(head, whole);
+    char *end = allocate(MIB);
+    assert_ptr_equal(end, whole + 15 * MIB);
     assert_int_equal(large_totals().cached_bytes, 15 * MIB);
     char *next = allocate(2 * MIB);
-    assert_ptr_equal(next, whole + MIB);
-    fill(head, MIB, 1);
+    assert_ptr_equal(next, whole + 13 * MIB);
+    fill(end, MIB, 1);
     fill(next, 2 * MIB, 2);
-    assert_true(holds(head, MIB, 1));
-    assert_int_equal(large_usable_size(head, "test"), MIB);
+    assert_true(holds(end, MIB, 1));
+    assert_int_equal(large_usable_size(end, "test"), MIB);
     large_free(next);
-    large_free(head);
+    large_free(end);
     assert_int_equal(os_kernel_calls(), calls);
     large_drop_all();
 }
@@ -83,7 +108,7 @@ static void free_in_order(char *const *blocks, const size_t *order)
         large_free(blocks[order[i]]);
 }
 
-static void mappings_side_by_side_are_joined_again(void **state)
+static void blocks_side_by_side_are_joined_in_any_order(void **state)
 {
     const size_t orders[][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
                                 {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
@@ -94,8 +119,8 @@ static void mappings_side_by_side_are_joined_again(void **state)
     uint64_t calls = os_kernel_calls();
     for (size_t i = 0; i < ARRAY_LENGTH(orders); i++) {
         char *blocks[] = {allocate(MIB), allocate(2 * MIB), allocate(3 * MIB)};
-        assert_ptr_equal(blocks[1], whole + MIB);
-        assert_ptr_equal(blocks[2], whole + 3 * MIB);
+        assert_ptr_equal(blocks[1], whole + 3 * MIB);
+        assert_ptr_equal(blocks[2], whole);
         free_in_order(blocks, orders[i]);
         assert_int_equal(large_totals().cached_bytes, 6 * MIB);
         char *again = allocate(6 * MIB);
@@ -117,13 +142,18 @@ static void a_block_freed_twice_is_seen_when_it_was_joined(void **state)
 {
     (void)state;
     large_free(allocate(3 * MIB));
-    char *left = allocate(MIB), *middle = allocate(MIB), *right = allocate(MIB);
+    char *right = allocate(MIB), *middle = allocate(MIB), *left = allocate(MIB);
     large_free(left);
     large_free(middle);
     large_free(right);
     assert_scenario_stops("the left one", free_again, left);
     assert_scenario_stops("the middle one", free_again, middle);
     assert_scenario_stops("the right one", free_again, right);
+    /* And inside of a block that lives. */
+    char *whole = allocate(3 * MIB);
+    assert_ptr_equal(whole, left);
+    assert_scenario_stops("inside of a live one", free_again, middle);
+    large_free(whole);
     large_drop_all();
 }
 
@@ -197,6 +227,100 @@ static void a_mapping_is_dropped_when_it_is_old(void **state)
     assert_int_equal(large_totals().cached_bytes, 0);
 }
 
+/* Blocks of 4 MiB that live until all are made. */
+static void allocate_and_free_many(size_t count)
+{
+    enum { MANY = 100 };
+    void *blocks[MANY];
+
+    require(count <= MANY);
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = allocate(4 * MIB);
+    for (size_t i = 0; i < count; i++) {
+        size_t mapped = os_mapped_bytes();
+        uint64_t calls = os_kernel_calls();
+        large_free(blocks[i]);
+        /* Whether it was written is asked, too. */
+        require(os_kernel_calls() - calls <= 2);
+        size_t unmapped = mapped - os_mapped_bytes();
+        require(unmapped <= 128 * KIB || unmapped == 4 * MIB);
+    }
+}
+
+static void what_is_over_the_bound_goes_in_small_steps(void **state)
+{
+    (void)state;
+    allocate_and_free_many(16);
+    /* The last four frees were over it. */
+    assert_int_equal(large_totals().cached_bytes, 64 * MIB - 4 * 128 * KIB);
+    while (large_drop_step() != 0)
+        ;
+    assert_int_equal(large_totals().cached_bytes, 48 * MIB);
+    large_drop_all();
+}
+
+static void what_would_be_far_over_the_bound_is_not_kept(void **state)
+{
+    (void)state;
+    void *block = allocate(49 * MIB);
+    large_free(block);
+    assert_int_equal(large_totals().cached_bytes, 0);
+    void *live = allocate(400 * MIB); /* with it the bound is 148 MiB */
+    block = allocate(140 * MIB);
+    large_free(block);
+    assert_int_equal(large_totals().cached_bytes, 140 * MIB);
+    large_free(live);
+    assert_int_equal(large_totals().cached_bytes, 140 * MIB);
+    block = allocate(60 * MIB);
+    large_free(block); /* now it is 48 MiB */
+    assert_int_equal(large_totals().cached_bytes, 80 * MIB);
+    large_drop_all();
+    allocate_and_free_many(100);
+    /* It was met when about 40 were free and 60 live. */
+    assert_in_range(large_totals().cached_bytes, 140 * MIB, 176 * MIB);
+    large_drop_all();
+}
+
+static void a_block_grows_into_what_is_kept_behind_it(void **state)
+{
+    (void)state;
+    large_free(allocate(4 * MIB));
+    void *behind = allocate(MIB);
+    void *block = allocate(MIB);
+    assert_ptr_equal((char *)block + MIB, behind);
+    fill(block, MIB, 6);
+    large_free(behind);
+    uint64_t calls = os_kernel_calls();
+    assert_ptr_equal(large_resize(block, MIB + 700 * KIB), block);
+    assert_int_equal(os_kernel_calls(), calls);
+    assert_true(holds(block, MIB, 6));
+    assert_int_equal(large_usable_size(block, "test"), MIB + 700 * KIB);
+    assert_in_range(large_totals().cached_bytes, 2 * MIB, 2 * MIB + 320 * KIB);
+    large_free(block);
+    assert_int_equal(large_totals().cached_bytes, 4 * MIB);
+    large_drop_all();
+}
+
+static void what_a_block_gives_up_is_kept(void **state)
+{
+    void *block = allocate(4 * MIB);
+
+    (void)state;
+    fill(block, MIB, 8);
+    uint64_t calls = os_kernel_calls();
+    assert_ptr_equal(large_resize(block, MIB), block);
+    assert_int_equal(large_totals().cached_bytes, 3 * MIB);
+    void *rest = allocate(3 * MIB);
+    assert_ptr_equal(rest, (char *)block + MIB);
+    memset(rest, 0xff, 3 * MIB);
+    assert_true(holds(block, MIB, 8));
+    large_free(rest);
+    large_free(block);
+    assert_int_equal(os_kernel_calls(), calls);
+    assert_int_equal(large_totals().cached_bytes, 4 * MIB);
+    large_drop_all();
+}
+
 static void the_page_map_knows_live_and_dead_blocks(void **state)
 {
     (void)state;
@@ -204,8 +328,9 @@ static void the_page_map_knows_live_and_dead_blocks(void **state)
     assert_int_equal(page_map_entry(block), ENTRY_LARGE);
     assert_int_equal(page_map_entry((char *)block + UNIT_BYTES), 0);
     large_free(block);
+    assert_int_equal(page_map_entry(block), ENTRY_LARGE_GONE);
     large_drop_all();
-    assert_int_not_equal(page_map_entry(block), ENTRY_LARGE);
+    assert_int_equal(page_map_entry(block), ENTRY_LARGE_GONE);
 }
 
 static void growing_moves_pages_and_keeps_the_contents(void **state)
@@ -230,6 +355,56 @@ static void growing_moves_pages_and_keeps_the_contents(void **state)
     large_free(block);
     assert_int_equal(large_totals().live_bytes, 0);
     large_drop_all();
+}
+
+/* A block on new pages; whether they are present from the start. */
+static bool is_present_at_once(bool write)
+{
+    void *block = allocate(MIB + 5000);
+    bool present = os_is_present(block, MIB);
+
+    if (write)
+        memset(block, 1, MIB + 5000);
+    large_free(block);
+    large_drop_all();
+    return present;
+}
+
+static size_t present_at_once(size_t count, bool write)
+{
+    size_t present = 0;
+
+    for (size_t i = 0; i < count; i++)
+        present += is_present_at_once(write);
+    return present;
+}
+
+static void pages_are_made_present_for_who_writes_them(void **state)
+{
+    (void)state;
+    present_at_once(40, false);
+    assert_int_equal(present_at_once(40, false), 0);
+    assert_int_equal(present_at_once(1, true), 0);
+    assert_in_range(present_at_once(80, true), 70, 79);
+    /* Of those that are not written there are but a few. */
+    assert_in_range(present_at_once(80, false), 0, 16);
+    assert_int_equal(present_at_once(80, false), 0);
+}
+
+static void pages_that_are_present_are_zero_and_not_too_many(void **state)
+{
+    (void)state;
+    present_at_once(10, true);
+    for (int i = 0; i < 10; i++) {
+        char *block = large_allocate(16 * MIB, 1, true);
+        assert_non_null(block);
+        assert_false(os_is_present(block + 4 * MIB, MIB));
+        assert_true(is_zero(block, 16 * MIB));
+        large_free(block);
+        large_drop_all();
+        present_at_once(10, true);
+    }
+    present_at_once(40, false);
 }
 
 static void sizes_that_cannot_be_are_refused(void **state)
@@ -281,16 +456,23 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_freed_mapping_serves_the_next_block_of_its_size),
-        cmocka_unit_test(the_shortest_mapping_that_fits_is_taken),
-        cmocka_unit_test(what_a_mapping_is_too_long_is_kept_by_itself),
-        cmocka_unit_test(mappings_side_by_side_are_joined_again),
+        cmocka_unit_test(the_shortest_range_that_fits_is_taken),
+        cmocka_unit_test(a_long_mapping_is_cut_and_joined_again),
+        cmocka_unit_test(what_a_range_is_too_long_is_kept_by_itself),
+        cmocka_unit_test(blocks_side_by_side_are_joined_in_any_order),
         cmocka_unit_test(a_block_freed_twice_is_seen_when_it_was_joined),
         cmocka_unit_test(a_reused_mapping_is_zeroed_where_zeroes_are_promised),
         cmocka_unit_test(an_aligned_block_reuses_an_aligned_mapping_only),
         cmocka_unit_test(kept_mappings_are_counted_and_dropped),
         cmocka_unit_test(a_mapping_is_dropped_when_it_is_old),
+        cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
+        cmocka_unit_test(what_would_be_far_over_the_bound_is_not_kept),
+        cmocka_unit_test(a_block_grows_into_what_is_kept_behind_it),
+        cmocka_unit_test(what_a_block_gives_up_is_kept),
         cmocka_unit_test(the_page_map_knows_live_and_dead_blocks),
         cmocka_unit_test(growing_moves_pages_and_keeps_the_contents),
+        cmocka_unit_test(pages_are_made_present_for_who_writes_them),
+        cmocka_unit_test(pages_that_are_present_are_zero_and_not_too_many),
         cmocka_unit_test(sizes_that_cannot_be_are_refused),
         cmocka_unit_test(threads_share_the_kept_mappings),
     };

@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -34,7 +35,7 @@ static void what_is_mapped_is_counted(void **state)
     assert_int_equal(os_mapped_bytes() - before, MIB);
     assert_true(os_mapped_peak_bytes() >= before + MIB);
     assert_true(os_kernel_calls() > calls);
-    assert_true(os_resize(address, MIB, MIB / 2));
+    assert_true(os_unmap(address + MIB / 2, MIB / 2));
     assert_int_equal(os_mapped_bytes() - before, MIB / 2);
     assert_true(os_unmap(address, MIB / 2));
     assert_int_equal(os_mapped_bytes(), before);
@@ -54,18 +55,99 @@ static void purged_pages_read_as_zero(void **state)
     assert_true(os_unmap(address, MIB));
 }
 
+static void pages_are_present_once_they_are_written(void **state)
+{
+    char *address = os_map(MIB);
+
+    (void)state;
+    assert_false(os_is_present(address, MIB));
+    memset(address, 1, MIB - PAGE_BYTES);
+    assert_true(os_is_present(address, MIB - PAGE_BYTES));
+    assert_false(os_is_present(address, MIB));
+    address[MIB - 1] = 1;
+    assert_true(os_is_present(address, MIB));
+    assert_true(os_unmap(address, MIB));
+    assert_false(os_is_present(address, MIB));
+}
+
+static void memory_is_mapped_where_there_is_none(void **state)
+{
+    size_t before = os_mapped_bytes();
+    char *address = os_map(4 * MIB);
+
+    (void)state;
+    fill(address, MIB, 7);
+    assert_false(os_map_at(address, MIB));
+    assert_false(os_map_at(address + MIB / 2, 4 * MIB));
+    assert_int_equal(os_mapped_bytes() - before, 4 * MIB);
+    assert_true(holds(address, MIB, 7));
+    assert_true(os_unmap(address + MIB, 2 * MIB));
+    assert_true(os_map_at(address + 2 * MIB, MIB));
+    assert_false(os_grow(address, MIB, 3 * MIB));
+    assert_true(os_grow(address, MIB, 2 * MIB));
+    assert_true(is_zero(address + MIB, 2 * MIB));
+    assert_true(holds(address, MIB, 7));
+    assert_int_equal(os_mapped_bytes() - before, 4 * MIB);
+    assert_true(os_unmap(address, 4 * MIB));
+}
+
 static void pages_move_without_being_copied(void **state)
 {
-    char *from = os_map(MIB);
-    char *to = os_map(2 * MIB);
     size_t before = os_mapped_bytes();
+    char *from = os_map(MIB);
+    char *to = os_map_for_move(2 * MIB, MIB);
 
     (void)state;
     fill(from, MIB, 3);
-    assert_true(os_move(from, MIB, to));
+    assert_int_equal(os_mapped_bytes() - before, 2 * MIB);
+    assert_true(os_move(from, MIB, to, 2 * MIB));
     assert_true(holds(to, MIB, 3));
-    assert_int_equal(before - os_mapped_bytes(), MIB);
+    assert_true(is_zero(to + MIB, MIB));
+    assert_int_equal(os_mapped_bytes() - before, 2 * MIB);
+    /* All of it is one mapping now, which can be moved again. */
+    from = to;
+    to = os_map_for_move(4 * MIB, 2 * MIB);
+    assert_true(os_move(from, 2 * MIB, to, 4 * MIB));
+    assert_true(holds(to, MIB, 3));
+    assert_true(os_unmap(to + 2 * MIB, 2 * MIB));
     assert_true(os_unmap(to, 2 * MIB));
+    assert_int_equal(os_mapped_bytes(), before);
+}
+
+/* As older kernels do it. */
+static void *unmap_the_target_first(void *address, size_t old_length,
+                                    size_t new_length, int flags, ...)
+{
+    va_list more;
+    void *target = NULL;
+
+    if ((flags & MREMAP_FIXED) != 0) {
+        va_start(more, flags);
+        target = va_arg(more, void *);
+        va_end(more);
+        require(munmap(target, new_length) == 0);
+    }
+    return mremap(address, old_length, new_length, flags, target);
+}
+
+/* Two mappings side by side, which the kernel does not move as one. */
+static void a_move_that_is_refused_leaves_both_sides(void **state)
+{
+    size_t before = os_mapped_bytes();
+    char *from = os_map(MIB);
+    char *to = os_map_for_move(2 * MIB, MIB);
+
+    (void)state;
+    fill(from, MIB, 4);
+    require(madvise(from, MIB / 2, MADV_DONTFORK) == 0);
+    os_calls.mremap = unmap_the_target_first;
+    assert_false(os_move(from, MIB, to, 2 * MIB));
+    os_calls.mremap = mremap;
+    assert_true(holds(from, MIB, 4));
+    assert_false(os_map_at(to, MIB)); /* it is still there */
+    os_unmap_for_move(to, 2 * MIB, MIB);
+    assert_int_equal(os_mapped_bytes() - before, MIB);
+    assert_true(os_unmap(from, MIB));
 }
 
 static void the_cap_is_hard(void **state)
@@ -80,7 +162,9 @@ static void the_cap_is_hard(void **state)
     address = os_map(MIB);
     assert_non_null(address);
     assert_null(os_map(OS_MAP_ALIGNMENT));
-    assert_false(os_resize(address, MIB, 2 * MIB));
+    assert_false(os_map_at(address + MIB, MIB));
+    assert_false(os_grow(address, MIB, 2 * MIB));
+    assert_null(os_map_for_move(MIB + OS_MAP_ALIGNMENT, MIB));
     assert_int_equal(os_mapped_bytes(), before + MIB);
     os_set_limit(0);
     assert_true(os_unmap(address, MIB));
@@ -147,7 +231,11 @@ static void errno_is_left_alone(void **state)
     assert_int_equal(errno, SENTINEL);
     assert_null(os_map_aligned((size_t)1 << 62, OS_MAP_ALIGNMENT));
     assert_int_equal(errno, SENTINEL);
-    os_resize(address, MIB, (size_t)1 << 60);
+    assert_false(os_is_present(NULL, PAGE_BYTES));
+    assert_int_equal(errno, SENTINEL);
+    assert_false(os_map_at(address, MIB));
+    assert_false(os_grow(address, MIB, (size_t)1 << 60));
+    assert_false(os_move(address + 1, MIB, address, MIB));
     assert_int_equal(errno, SENTINEL);
     assert_false(os_unmap(address + 1, MIB));
     assert_int_equal(errno, SENTINEL);
@@ -155,15 +243,19 @@ static void errno_is_left_alone(void **state)
     assert_int_equal(errno, SENTINEL);
 }
 
-static void the_clock_never_goes_back(void **state)
+static void the_clocks_never_go_back(void **state)
 {
     uint64_t last = os_now();
+    uint64_t last_coarse = os_now_coarse();
 
     (void)state;
     for (int i = 0; i < 10000; i++) {
+        uint64_t coarse = os_now_coarse();
         uint64_t now = os_now();
-        require(now >= last);
+        require(now >= last && coarse >= last_coarse && coarse <= now);
+        require(now - coarse < 100000000);
         last = now;
+        last_coarse = coarse;
     }
 }
 
@@ -173,12 +265,15 @@ int main(void)
         cmocka_unit_test(mappings_are_zero_and_aligned),
         cmocka_unit_test(what_is_mapped_is_counted),
         cmocka_unit_test(purged_pages_read_as_zero),
+        cmocka_unit_test(pages_are_present_once_they_are_written),
+        cmocka_unit_test(memory_is_mapped_where_there_is_none),
         cmocka_unit_test(pages_move_without_being_copied),
+        cmocka_unit_test(a_move_that_is_refused_leaves_both_sides),
         cmocka_unit_test(the_cap_is_hard),
         cmocka_unit_test(a_length_that_cannot_be_is_refused),
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
         cmocka_unit_test(errno_is_left_alone),
-        cmocka_unit_test(the_clock_never_goes_back),
+        cmocka_unit_test(the_clocks_never_go_back),
     };
 
     return run_all(tests);

@@ -47,23 +47,6 @@ static void a_misaligned_address_is_not_ours(void **state)
     assert_int_equal(entry_of(SOMEWHERE), 0);
 }
 
-static void a_range_is_cleared_to_its_ends(void **state)
-{
-    enum { UNITS = 6 };
-    uintptr_t base = SOMEWHERE + 4 * LEAF_BYTES - UNITS / 2 * UNIT_BYTES;
-    int descriptor;
-
-    (void)state;
-    assert_true(page_map_reserve(base, UNITS * (size_t)UNIT_BYTES));
-    page_map_set(base, UNITS, ENTRY_LARGE, &descriptor);
-    page_map_clear(base + UNIT_BYTES, UNITS - 2);
-    assert_int_equal(entry_of(base), ENTRY_LARGE);
-    for (uintptr_t i = 1; i < UNITS - 1; i++)
-        assert_int_equal(entry_of(base + i * UNIT_BYTES), 0);
-    assert_int_equal(entry_of(base + (UNITS - 1) * UNIT_BYTES), ENTRY_LARGE);
-    page_map_clear(base, UNITS);
-}
-
 static void a_range_may_cross_from_leaf_to_leaf(void **state)
 {
     enum { UNITS = 6 };
@@ -149,7 +132,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_never_entered_is_not_ours),
         cmocka_unit_test(a_misaligned_address_is_not_ours),
-        cmocka_unit_test(a_range_is_cleared_to_its_ends),
         cmocka_unit_test(a_range_may_cross_from_leaf_to_leaf),
         cmocka_unit_test(a_leaf_is_made_once),
         cmocka_unit_test(what_lies_beyond_user_space_cannot_be_reserved),

@@ -62,12 +62,16 @@ mutant the_state_is_not_judged plain src/slab_state.h \
 mutant anothers_block_is_not_judged plain src/thread_cache.h \
     '/cursor_push_away/,/^}/s/BLOCK_OUT)/BLOCK_OUT \&\& false)/' \
     misuse_double_free
-mutant a_large_block_may_be_freed_twice plain src/large.c \
-    's/fatal_misuse("double free", block);/return;/' misuse_double_free
+mutant a_large_block_may_be_freed_twice plain src/callbacks.c \
+    's/fatal_misuse("double free", pointer);/return;/' misuse_double_free
+mutant two_threads_may_free_a_large_block plain src/large.c \
+    's/!page_map_replace(block, (void \*)word, (void \*)BLOCK_FREED)/false/' \
+    misuse_double_free
 mutant the_message_is_another plain src/fatal.c \
     's/"partyalloc: "/"partyalloc - "/' misuse_pointers
-mutant a_freed_mapping_is_forgotten plain src/large_mapping.c \
-    's/1, ENTRY_LARGE_GONE, /1, 0, /' misuse_double_free
+mutant a_freed_mapping_is_forgotten plain src/large.c \
+    's/enter(block, ENTRY_LARGE_GONE, BLOCK_FREED);/enter(block, 0, 0);/' \
+    misuse_double_free unit_large
 
 # --- The cache ---
 
@@ -168,25 +172,48 @@ mutant a_mark_above_is_lost plain src/slab_index.c \
 
 mutant a_zeroed_large_block_is_dirty plain src/large.c \
     's/if (used \&\& zeroed)/if (used \&\& zeroed \&\& false)/' contract_zeroed unit_large
-mutant a_kept_mapping_need_not_be_aligned plain src/large_kept.c \
-    's/(GET(large->base) & (choice->alignment - 1)) == 0/true/' unit_large
-mutant a_kept_mapping_may_be_short plain src/large_kept.c \
-    's/return GET(large->mapped) >= choice->bytes/return GET(large->mapped) >= choice->bytes \/ 2/' \
-    unit_large random_load
-mutant the_first_mapping_that_fits_is_taken plain src/large_kept.c \
-    's/return GET(large->mapped) < GET(other->mapped);/return false;/' unit_large
-mutant a_long_mapping_is_not_cut plain src/large_kept.c \
-    's/rest < CUT_MIN/true/' unit_large
-mutant a_cut_is_off_by_a_unit plain src/large_kept.c \
-    's/SET(tail->base, GET(large->base) + bytes)/SET(tail->base, GET(large->base) + bytes - UNIT_BYTES)/' \
-    unit_large
-mutant a_mapping_is_not_joined_to_the_left plain src/large_kept.c \
-    's/= take_neighbour(base - UNIT_BYTES, base);/= NULL;/' unit_large
-mutant a_mapping_is_not_joined_to_the_right plain src/large_kept.c \
-    's/= take_neighbour(end, end);/= NULL;/' unit_large
-mutant what_lay_inside_is_not_cleared plain src/page_map.c \
-    '/^static void clear_in_leaf/,/^}/s/unit < end/unit + 1 < end/' \
-    unit_page_map
+mutant a_block_starts_anywhere_in_its_first_unit plain src/large.c \
+    's/((uintptr_t)block \& (UNIT_BYTES - 1)) != 0/false/' misuse_pointers
+mutant a_kept_range_need_not_be_aligned plain src/large_kept.c \
+    's/ \& ~(alignment - 1);/;/' unit_large_kept unit_large
+mutant a_cut_may_begin_before_its_range plain src/large_kept.c \
+    's/return base >= base_of(from) ? base : 0;/return base;/' unit_large_kept
+mutant the_first_range_that_fits_is_taken plain src/large_kept.c \
+    's/units_of(now) < units_of(\*best)/false/' unit_large_kept unit_large
+mutant what_is_cut_off_is_lost plain src/large_kept.c \
+    's/before != 0 ? before : behind/behind/' unit_large_kept unit_large
+mutant neighbours_are_never_joined plain src/large_kept.c \
+    's/end_of(low) == base_of(high) \&\&/false \&\&/' \
+    unit_large_kept unit_large
+mutant neighbours_that_lie_apart_stay_apart plain src/large_kept.c \
+    's/place == KEPT_COUNT \&\& !rejoin()/place == KEPT_COUNT/' \
+    unit_large_kept
+mutant a_joined_range_has_the_age_of_the_last plain src/large_kept.c \
+    's/units_of(low) >= units_of(high) ? low : high)/high)/' unit_large_kept
+mutant a_range_never_grows_old plain src/large_kept.c \
+    's/age_of(oldest, now) <= AGE_MAX/true/' unit_large_kept unit_large
+mutant a_surplus_stays plain src/large.c \
+    's/kept_drop_step(bound, /kept_drop_step(SIZE_MAX, /' unit_large
+mutant any_surplus_is_kept plain src/large.c \
+    's/mapped + kept_bytes() > bound + excess/false/' unit_large
+mutant what_a_block_gives_up_is_lost plain src/large.c \
+    's/kept_give((uintptr_t)block + bytes, mapped - bytes);//' unit_large
+mutant a_block_that_grows_is_counted_twice plain src/os_linux.c \
+    's/return map(bytes, OS_MAP_ALIGNMENT, bytes - moved);/return map(bytes, OS_MAP_ALIGNMENT, bytes);/' \
+    unit_os memory_limit
+mutant kept_ranges_leave_no_room_to_grow plain src/large.c \
+    's/kept_fits(bytes, UNIT_BYTES) || kept_drop_all() == 0/true/' \
+    memory_limit
+mutant two_mappings_move_as_one plain src/os_linux.c \
+    's/is_one_mapping(from, moved)/true/' unit_os
+mutant pages_are_made_present_for_all plain src/large.c \
+    's/!GET(habit.written) ||/false ||/' unit_large
+mutant nobody_asks_again_whether_pages_are_written plain src/large.c \
+    's/ADD(habit.ranges, 1) % SAMPLE_INTERVAL == 0/false/' unit_large
+mutant any_number_of_pages_is_made_present plain src/large.c \
+    's/bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX/bytes/' unit_large
+mutant a_kept_range_is_not_published tsan src/large_kept.c \
+    's/memory_order_acq_rel/memory_order_relaxed/' unit_large_kept
 
 # --- The system ---
 

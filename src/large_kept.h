@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kept ranges: mapped memory of freed large blocks, for reuse.  Neighbours are
+ * joined, what is longer than what is asked for is cut.
+ *
+ * A range is UNIT_BYTES or a multiple of it at a multiple of it.  Whoever takes
+ * one owns it alone; its contents are whatever the last block left there.
+ */
+#ifndef PARTYALLOC_LARGE_KEPT_H
+#define PARTYALLOC_LARGE_KEPT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Takes `bytes` at a multiple of `alignment` out of the shortest range that
+ * has them.  0: there is none. */
+uintptr_t kept_take(size_t bytes, size_t alignment);
+
+/* Takes `bytes` at an address.  False: they are not all kept. */
+bool kept_take_at(uintptr_t base, size_t bytes);
+
+/* Takes the lowest range and maps what it lacks to `bytes` in front of it:
+ * the first *fresh bytes.  0: the range is long enough as it is, or there is
+ * no room or memory. */
+uintptr_t kept_extend(size_t bytes, size_t *fresh);
+
+/* Whether kept_take() has `bytes`. */
+bool kept_fits(size_t bytes, size_t alignment);
+
+/* Keeps a range, or unmaps it when there is no place for it. */
+void kept_give(uintptr_t base, size_t bytes);
+
+/* Unmaps a range that is not kept; what the system does not unmap gives its
+ * pages back and is kept.  Returns the bytes unmapped. */
+size_t kept_unmap(uintptr_t base, size_t bytes);
+
+/* Unmaps a piece of the oldest range, if it has been kept for long or if more
+ * than `bound` bytes are kept.  Returns the bytes. */
+size_t kept_drop_step(size_t bound, bool aged_too);
+
+/* Unmaps all ranges.  Returns the bytes. */
+size_t kept_drop_all(void);
+
+/* The bytes of all ranges. */
+size_t kept_bytes(void);
+
+#endif

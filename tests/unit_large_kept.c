@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+/* Kept ranges: cut, joined, made longer, and dropped. */
+#include "support.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "large_kept.h"
+#include "os.h"
+#include "page_map.h"
+
+enum { UNIT = UNIT_BYTES, PLACES = 256 };
+
+/* A range that is mapped and not kept. */
+static char *map(size_t bytes)
+{
+    char *base = os_map(bytes);
+
+    require(base != NULL && page_map_reserve((uintptr_t)base, bytes));
+    return base;
+}
+
+static void give(const char *base, size_t bytes)
+{
+    kept_give((uintptr_t)base, bytes);
+}
+
+static char *take(size_t bytes)
+{
+    return (char *)kept_take(bytes, UNIT);
+}
+
+static void a_range_is_cut_and_joined_again(void **state)
+{
+    enum { PARTS = 16 };
+    const size_t order[PARTS] = {3, 9, 4, 0, 15, 7, 8, 1, 12, 2, 14, 13, 5, 6,
+                                 11, 10};
+    void *parts[PARTS];
+    char *base = map(PARTS * MIB);
+    uint64_t calls = os_kernel_calls();
+
+    (void)state;
+    give(base, PARTS * MIB);
+    for (size_t i = 0; i < PARTS; i++) {
+        assert_true(kept_fits(MIB, UNIT));
+        parts[i] = take(MIB);
+        assert_in_range((uintptr_t)parts[i], (uintptr_t)base,
+                        (uintptr_t)base + (PARTS - 1) * MIB);
+    }
+    assert_int_equal(kept_bytes(), 0);
+    assert_false(kept_fits(UNIT, UNIT));
+    for (size_t i = 0; i < PARTS; i++)
+        give(base + order[i] * MIB, MIB);
+    assert_int_equal(kept_bytes(), PARTS * MIB);
+    assert_ptr_equal(take(PARTS * MIB), base);
+    assert_int_equal(os_kernel_calls(), calls);
+    assert_true(os_unmap(base, PARTS * MIB));
+}
+
+static void the_shortest_range_that_fits_is_taken(void **state)
+{
+    const size_t mib[] = {7, 4, 9, 5, 4, 8};
+    char *base = map(64 * MIB);
+
+    (void)state;
+    char *at = base;
+    for (size_t i = 0; i < ARRAY_LENGTH(mib); i++) {
+        give(at, mib[i] * MIB);
+        at += (mib[i] + 1) * MIB; /* what lies between is in use */
+    }
+    /* Of the two of four the higher, whole; of that of five the end. */
+    assert_ptr_equal(take(4 * MIB), base + 29 * MIB);
+    assert_ptr_equal(take(3 * MIB), base + 9 * MIB);
+    assert_ptr_equal(take(4 * MIB + UNIT), base + 24 * MIB - UNIT);
+    kept_drop_all();
+}
+
+static void an_aligned_part_is_cut_out_of_the_middle(void **state)
+{
+    char *base = os_map_aligned(4 * MIB, 4 * MIB);
+
+    (void)state;
+    require(base != NULL && page_map_reserve((uintptr_t)base, 4 * MIB));
+    give(base + UNIT, 3 * MIB);
+    assert_false(kept_fits(2 * MIB, 4 * MIB));
+    assert_int_equal(kept_take(2 * MIB, 4 * MIB), 0);
+    assert_ptr_equal(kept_take(MIB / 2, 2 * MIB), base + 2 * MIB);
+    assert_int_equal(kept_bytes(), 3 * MIB - MIB / 2);
+    assert_ptr_equal(take(MIB / 2 + UNIT), base + 2 * MIB + MIB / 2);
+    assert_ptr_equal(take(2 * MIB - UNIT), base + UNIT);
+    assert_int_equal(kept_bytes(), 0);
+    assert_true(os_unmap(base, 4 * MIB));
+}
+
+static void what_lies_at_an_address_can_be_taken(void **state)
+{
+    char *base = map(4 * MIB);
+
+    (void)state;
+    give(base + MIB, 2 * MIB);
+    assert_false(kept_take_at((uintptr_t)base, MIB));
+    assert_false(kept_take_at((uintptr_t)base + 2 * MIB, MIB));
+    assert_false(kept_take_at((uintptr_t)base + MIB, 2 * MIB + UNIT));
+    assert_true(kept_take_at((uintptr_t)base + MIB, MIB));
+    assert_true(kept_take_at((uintptr_t)base + 2 * MIB, MIB));
+    assert_int_equal(kept_bytes(), 0);
+    assert_true(os_unmap(base, 4 * MIB));
+}
+
+static void a_range_is_made_longer_in_front(void **state)
+{
+    char *base = map(8 * MIB);
+
+    (void)state;
+    memset(base, 1, 8 * MIB);
+    assert_true(os_unmap(base + MIB, 5 * MIB));
+    give(base + 6 * MIB, MIB);
+    size_t mapped = os_mapped_bytes();
+    size_t fresh = 0;
+    assert_int_equal(kept_extend(MIB, &fresh), 0); /* it fits as it is */
+    assert_int_equal(kept_extend(7 * MIB, &fresh), 0); /* there is no room */
+    assert_int_equal(os_mapped_bytes(), mapped);
+    assert_int_equal(kept_bytes(), MIB);
+    assert_ptr_equal((void *)kept_extend(4 * MIB, &fresh), base + 3 * MIB);
+    assert_int_equal(fresh, 3 * MIB);
+    assert_int_equal(os_mapped_bytes(), mapped + 3 * MIB);
+    assert_true(is_zero(base + 3 * MIB, 3 * MIB));
+    assert_int_equal(base[6 * MIB], 1);
+    assert_int_equal(kept_bytes(), 0);
+    assert_true(os_unmap(base, 8 * MIB));
+}
+
+/* Every second unit, so that nothing can be joined. */
+static void what_has_no_place_is_unmapped(void **state)
+{
+    enum { UNITS = 2 * PLACES + 60 };
+    char *base = map((size_t)UNITS * UNIT);
+    size_t mapped = os_mapped_bytes();
+
+    (void)state;
+    for (size_t i = 0; i < UNITS; i += 2)
+        give(base + i * UNIT, UNIT);
+    assert_int_equal(kept_bytes(), (size_t)PLACES * UNIT);
+    assert_int_equal(mapped - os_mapped_bytes(),
+                     (size_t)(UNITS / 2 - PLACES) * UNIT);
+    /* What can be joined needs no place. */
+    give(base + UNIT, UNIT);
+    assert_int_equal(kept_bytes(), (size_t)(PLACES + 1) * UNIT);
+    assert_int_equal(kept_drop_all(), (size_t)(PLACES + 1) * UNIT);
+    for (size_t i = 3; i < UNITS; i += 2)
+        require(os_unmap(base + i * UNIT, UNIT));
+}
+
+static void what_is_over_the_bound_goes_in_small_steps(void **state)
+{
+    char *base = map(8 * MIB);
+    size_t bytes = 0;
+
+    (void)state;
+    give(base, 8 * MIB);
+    assert_int_equal(kept_drop_step(8 * MIB, true), 0); /* not yet */
+    for (size_t step = 1; step != 0; bytes += step) {
+        step = kept_drop_step(3 * MIB, false);
+        assert_in_range(step, 0, 128 * KIB);
+    }
+    assert_int_equal(bytes, 5 * MIB);
+    /* From the low end. */
+    assert_ptr_equal(take(3 * MIB), base + 5 * MIB);
+    assert_true(os_unmap(base + 5 * MIB, 3 * MIB));
+}
+
+static void the_oldest_range_goes_first(void **state)
+{
+    char *base = map(8 * MIB);
+
+    (void)state;
+    give(base + 4 * MIB, MIB);
+    sleep_ms(100);
+    give(base, 3 * MIB);
+    while (kept_drop_step(3 * MIB, false) != 0)
+        ;
+    assert_int_equal(kept_bytes(), 3 * MIB);
+    assert_ptr_equal(take(3 * MIB), base);
+    assert_true(os_unmap(base, 8 * MIB));
+}
+
+/* A block that comes and goes beside much that does not. */
+static void use_at_one_end_does_not_keep_the_rest(void **state)
+{
+    char *base = map(8 * MIB);
+
+    (void)state;
+    give(base, 8 * MIB);
+    for (int i = 0; i < 150 && kept_bytes() > 2 * MIB; i++) {
+        char *block = take(MIB);
+        assert_non_null(block);
+        sleep_ms(10);
+        give(block, MIB);
+        while (kept_bytes() > 2 * MIB && kept_drop_step(SIZE_MAX, true) != 0)
+            ;
+    }
+    assert_int_equal(kept_bytes(), 2 * MIB);
+    /* What is used is still there. */
+    assert_ptr_equal(take(2 * MIB), base + 6 * MIB);
+    assert_true(os_unmap(base + 6 * MIB, 2 * MIB));
+}
+
+/* --- threads --- */
+
+enum { THREADS = 4, SHARED_UNITS = 1024 };
+
+static char *shared;
+static _Atomic(unsigned) owners[SHARED_UNITS];
+
+static void own(const char *block, size_t bytes, unsigned from, unsigned to)
+{
+    size_t first = (size_t)(block - shared) / UNIT;
+
+    for (size_t i = first; i < first + bytes / UNIT; i++)
+        require(atomic_exchange_explicit(&owners[i], to, memory_order_relaxed)
+                == from);
+}
+
+static void *cut_and_join(void *argument)
+{
+    enum { ROUNDS = UNDER_SANITIZER ? 3000 : 100000, HELD = 8 };
+    struct random random = {(uintptr_t)argument};
+    unsigned id = (unsigned)(uintptr_t)argument;
+    struct {
+        char *block;
+        size_t bytes;
+    } held[HELD] = {{NULL, 0}};
+
+    for (size_t i = 0; i < ROUNDS + HELD; i++) {
+        size_t slot = i < ROUNDS ? random_below(&random, HELD) : i - ROUNDS;
+        if (held[slot].block != NULL) {
+            /* Plain bytes: the next owner must see them happen before. */
+            held[slot].block[0]++;
+            own(held[slot].block, held[slot].bytes, id, 0);
+            give(held[slot].block, held[slot].bytes);
+        }
+        size_t bytes = (1 + random_below(&random, 30)) * UNIT;
+        size_t alignment = (size_t)UNIT << random_below(&random, 3);
+        held[slot].bytes = bytes;
+        held[slot].block =
+            i < ROUNDS ? (char *)kept_take(bytes, alignment) : NULL;
+        if (held[slot].block == NULL)
+            continue;
+        require((uintptr_t)held[slot].block % alignment == 0);
+        own(held[slot].block, bytes, 0, id);
+        held[slot].block[0]++;
+    }
+    return NULL;
+}
+
+static void *run_cut_and_join(void *argument)
+{
+    static _Atomic(uintptr_t) ids;
+
+    (void)argument;
+    return cut_and_join((void *)(atomic_fetch_add(&ids, 1) + 1));
+}
+
+static void threads_that_cut_and_join_lose_nothing(void **state)
+{
+    const size_t bytes = (size_t)SHARED_UNITS * UNIT;
+
+    (void)state;
+    shared = map(bytes);
+    give(shared, bytes);
+    size_t mapped = os_mapped_bytes();
+    run_threads(THREADS, run_cut_and_join, NULL, 0);
+    assert_int_equal(os_mapped_bytes(), mapped);
+    assert_int_equal(kept_bytes(), bytes);
+    /* Neighbours that lie apart are joined when they are needed. */
+    assert_ptr_equal(take(bytes), shared);
+    assert_true(os_unmap(shared, bytes));
+}
+
+/* --- two halves that come back at once --- */
+
+enum { HALVES_ROUNDS = UNDER_SANITIZER ? 3000 : 50000 };
+
+static _Atomic(unsigned) halves_round, halves_back;
+
+static void *give_the_upper_half(void *base)
+{
+    for (unsigned i = 1; i <= HALVES_ROUNDS; i++) {
+        while (atomic_load(&halves_round) != i)
+            ;
+        give((char *)base + MIB, MIB);
+        atomic_store(&halves_back, i);
+    }
+    return NULL;
+}
+
+static void *give_the_lower_half(void *base)
+{
+    struct random random = {1};
+
+    for (unsigned i = 1; i <= HALVES_ROUNDS; i++) {
+        unsigned delay = (unsigned)random_below(&random, 100);
+        atomic_store(&halves_round, i);
+        while (delay-- > 0)
+            (void)atomic_load(&halves_round);
+        give(base, MIB);
+        while (atomic_load(&halves_back) != i)
+            ;
+        /* Both halves as one. */
+        require(take(2 * MIB) == base);
+    }
+    return NULL;
+}
+
+static void *give_a_half(void *base)
+{
+    static _Atomic(unsigned) started;
+
+    return atomic_fetch_add(&started, 1) == 0 ? give_the_upper_half(base)
+                                              : give_the_lower_half(base);
+}
+
+static void halves_that_missed_each_other_are_joined(void **state)
+{
+    char *base = map(2 * MIB);
+
+    (void)state;
+    run_threads(2, give_a_half, base, 0);
+    assert_int_equal(kept_bytes(), 0);
+    assert_true(os_unmap(base, 2 * MIB));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_range_is_cut_and_joined_again),
+        cmocka_unit_test(the_shortest_range_that_fits_is_taken),
+        cmocka_unit_test(an_aligned_part_is_cut_out_of_the_middle),
+        cmocka_unit_test(what_lies_at_an_address_can_be_taken),
+        cmocka_unit_test(a_range_is_made_longer_in_front),
+        cmocka_unit_test(what_has_no_place_is_unmapped),
+        cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
+        cmocka_unit_test(the_oldest_range_goes_first),
+        cmocka_unit_test(use_at_one_end_does_not_keep_the_rest),
+        cmocka_unit_test(threads_that_cut_and_join_lose_nothing),
+        cmocka_unit_test(halves_that_missed_each_other_are_joined),
+    };
+
+    return run_all(tests);
+}
