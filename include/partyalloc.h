@@ -150,8 +150,9 @@ size_t partyalloc_maintain(uint64_t budget_ns);
  * keep their class, so a mix of sizes that changes needs room for the highest
  * moment of each: about twice the live bytes is a fair start; kernel_calls in
  * the statistics shows whether it was enough.  Reserved memory is never given
- * back, and from now on allocate and free give no other memory back either,
- * but leave that to partyalloc_maintain() and its like.  Calls add up.
+ * back, and from now on allocate and free give no other memory back either
+ * (but for large blocks, if more is kept of them than a bound), but leave that
+ * to partyalloc_maintain() and its like.  Calls add up.
  *
  * Returns 0, or ENOMEM: what could be mapped by then stays usable.
  */

@@ -24,7 +24,6 @@
 #include "compiler.h"
 #include "fatal.h"
 #include "large.h"
-#include "options.h"
 #include "page_map.h"
 #include "partyalloc.h"
 #include "size_class.h"
@@ -69,18 +68,26 @@ FAST_PATH size_t bin_offset(size_t size)
 
 /* --- Allocate ------------------------------------------------------------- */
 
+enum { ROOM_STEP = 256 << 10 };
+
+static void *allocate_small(size_t offset)
+{
+    struct cache *cache = thread_enter();
+    if (unlikely(cache == NULL))
+        return NULL;
+    unsigned class = (unsigned)(offset >> ENTRY_BIN_SHIFT);
+    void *block = cache_allocate_slow(cache, class);
+    thread_leave(cache);
+    return block;
+}
+
 /* A block of a class whose bin is empty.  NULL with errno: out of memory. */
 static SLOW_PATH void *allocate_small_slow(size_t offset)
 {
-    struct cache *cache = thread_enter();
-    void *block = NULL;
-    if (likely(cache != NULL)) {
-        unsigned class = (unsigned)(offset >> ENTRY_BIN_SHIFT);
-        block = cache_allocate_slow(cache, class);
-        if (unlikely(block == NULL) && large_drop_all() != 0)
-            block = cache_allocate_slow(cache, class);
-        thread_leave(cache);
-    }
+    void *block = allocate_small(offset);
+    /* What is kept of large blocks makes room, for the cache itself too. */
+    while (unlikely(block == NULL) && large_drop(ROOM_STEP) != 0)
+        block = allocate_small(offset);
     if (block == NULL)
         errno = ENOMEM;
     return block;
@@ -162,8 +169,6 @@ EXPORTED void *partyalloc_allocate_aligned(size_t size, size_t alignment,
 
 /* --- Free ----------------------------------------------------------------- */
 
-enum { DROP_INTERVAL = 32 };
-
 static void free_small(uint32_t entry, void *pointer)
 {
     struct cache *cache = thread_enter();
@@ -171,10 +176,7 @@ static void free_small(uint32_t entry, void *pointer)
         cache_free_without(entry, pointer);
         return;
     }
-    /* Once in many slow paths, a piece of a large mapping that nobody wants. */
-    uint64_t frees = cache_free_slow(cache, entry, pointer);
-    if (unlikely(frees % DROP_INTERVAL == 0) && !option_quiet())
-        large_drop_step();
+    cache_free_slow(cache, entry, pointer);
     thread_leave(cache);
 }
 

@@ -15,9 +15,6 @@ enum {
     /* Kept are so many bytes, and a part of what is live (shift: a quarter). */
     KEPT_CONSTANT = 48 << 20,
     KEPT_FRACTION_SHIFT = 2,
-    /* What would be over that by such a part of it is unmapped at once (shift:
-     * a half). */
-    KEPT_EXCESS_SHIFT = 1,
     /* A block stays where it is while it needs at least this part of its
      * mapping (a shift: a half). */
     FIT_SHIFT = 1,
@@ -206,15 +203,23 @@ static void advise(uintptr_t base, size_t bytes)
         os_advise_huge((void *)base, bytes);
 }
 
-static uintptr_t map_new(size_t bytes, size_t alignment)
+/* Maps memory whose part of the page map exists; NULL: none can be had. */
+static void *map(size_t bytes, size_t alignment)
 {
     void *base = os_map_aligned(bytes, alignment);
-    if (base == NULL && large_drop_all() != 0)
-        base = os_map_aligned(bytes, alignment);
     if (base != NULL && !page_map_reserve((uintptr_t)base, bytes)) {
         os_unmap(base, bytes);
         base = NULL;
     }
+    return base;
+}
+
+static uintptr_t map_new(size_t bytes, size_t alignment)
+{
+    void *base = map(bytes, alignment);
+    /* What is kept makes room. */
+    while (base == NULL && kept_drop(bytes) != 0)
+        base = map(bytes, alignment);
     if (base == NULL)
         return 0;
     ADD(sums.maps, 1);
@@ -260,6 +265,8 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed)
     ADD(sums.reuses, used);
     ADD(sums.live_blocks, 1);
     count_live(usable, 0);
+    if (fresh != 0)
+        kept_drop_step(kept_bound(), false);
     if (used && zeroed)
         memset(block, 0, size);
     return block;
@@ -278,22 +285,22 @@ static block_word retire(void *block)
     return word;
 }
 
+/* Keeps memory, and gives a piece back of what is too much.  Not all of it: to
+ * unmap 4 MiB takes 200 us and more, to leave them for a while a lot less. */
+static void keep(uintptr_t base, size_t bytes)
+{
+    kept_give(base, bytes);
+    kept_drop_step(kept_bound(), !option_quiet());
+}
+
 void large_free(void *block)
 {
     block_word word = retire(block);
-    size_t mapped = mapped_of(word);
     SUB(sums.live_blocks, 1);
     SUB(sums.live_bytes, usable_of(word));
     if ((word & BLOCK_SAMPLE) != 0)
         judge_sample(block, usable_of(word));
-    size_t bound = kept_bound();
-    size_t excess = bound >> KEPT_EXCESS_SHIFT;
-    if (mapped > bound || mapped + kept_bytes() > bound + excess) {
-        kept_unmap((uintptr_t)block, mapped);
-        return;
-    }
-    kept_give((uintptr_t)block, mapped);
-    kept_drop_step(bound, !option_quiet());
+    keep((uintptr_t)block, mapped_of(word));
 }
 
 size_t large_usable_size(const void *block, const char *what)
@@ -304,9 +311,14 @@ size_t large_usable_size(const void *block, const char *what)
     return usable_of(word);
 }
 
-size_t large_drop_step(void)
+size_t large_drop_step(bool aged_too)
 {
-    return kept_drop_step(kept_bound(), true);
+    return kept_drop_step(kept_bound(), aged_too);
+}
+
+size_t large_drop(size_t bytes)
+{
+    return kept_drop(bytes);
 }
 
 size_t large_drop_all(void)
@@ -332,36 +344,49 @@ static bool extend(void *block, size_t mapped, size_t bytes)
            os_grow(block, mapped, bytes);
 }
 
-/* Moves the pages of a block to a new, longer mapping, without touching them.
- * NULL: it cannot be done, and nothing has changed. */
-static void *move(void *block, size_t mapped, size_t bytes)
+/* A longer mapping that the pages of a block can be moved to; NULL: none can be
+ * had. */
+static void *map_for_move(size_t bytes, size_t mapped)
 {
     void *to = os_map_for_move(bytes, mapped);
-    if (to == NULL)
-        return NULL;
+    if (to != NULL && !page_map_reserve((uintptr_t)to, bytes)) {
+        /* If it stays, its address space is lost: no block can be there. */
+        os_unmap_for_move(to, bytes, mapped);
+        to = NULL;
+    }
+    return to;
+}
+
+/* Moves the pages of a block there, without touching them.  NULL: the system
+ * does not, and nothing has changed. */
+static void *move(void *block, size_t mapped, void *to, size_t bytes)
+{
     block_word word = word_at(block);
     /* Before the range can be another's. */
     enter(block, ENTRY_LARGE_GONE, BLOCK_FREED);
-    if (page_map_reserve((uintptr_t)to, bytes) &&
-        os_move(block, mapped, to, bytes)) {
+    if (os_move(block, mapped, to, bytes)) {
         enter(to, ENTRY_LARGE, word);
         return to;
     }
     enter(block, ENTRY_LARGE, word);
-    os_unmap_for_move(to, bytes, mapped);
+    if (!os_unmap_for_move(to, bytes, mapped))
+        kept_give((uintptr_t)to, bytes);
     return NULL;
 }
 
 static void *grow(void *block, size_t mapped, size_t bytes)
 {
-    if (kept_take_at((uintptr_t)block + mapped, bytes - mapped) ||
-        extend(block, mapped, bytes))
+    if (kept_take_at((uintptr_t)block + mapped, bytes - mapped))
         return block;
-    void *moved = move(block, mapped, bytes);
-    /* What is kept makes room, unless the block can be copied there. */
-    if (moved != NULL || kept_fits(bytes, UNIT_BYTES) || kept_drop_all() == 0)
-        return moved;
-    return extend(block, mapped, bytes) ? block : move(block, mapped, bytes);
+    do {
+        if (extend(block, mapped, bytes))
+            return block;
+        void *to = map_for_move(bytes, mapped);
+        if (to != NULL)
+            return move(block, mapped, to, bytes);
+        /* What is kept makes room, unless the block can be copied there. */
+    } while (!kept_fits(bytes, UNIT_BYTES) && kept_drop(bytes - mapped) != 0);
+    return NULL;
 }
 
 void *large_resize(void *block, size_t size)
@@ -377,6 +402,6 @@ void *large_resize(void *block, size_t size)
     if (mapped >> FIT_SHIFT <= bytes)
         return set_lengths(block, mapped, size);
     set_lengths(block, bytes, size);
-    kept_give((uintptr_t)block + bytes, mapped - bytes);
+    keep((uintptr_t)block + bytes, mapped - bytes);
     return block;
 }

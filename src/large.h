@@ -30,9 +30,11 @@ size_t large_usable_size(const void *block, const char *what);
  * NULL: neither can be done, and nothing has changed. */
 void *large_resize(void *block, size_t size);
 
-/* Unmaps kept ranges: a piece of one that has not been reused for a while or is
- * over the bound, or all of all.  Returns the bytes. */
-size_t large_drop_step(void);
+/* Unmaps kept ranges: a piece, about 20 us, of what is over the bound, and with
+ * `aged_too` of what has not been reused for a while; about so many bytes; or
+ * all.  Returns the bytes. */
+size_t large_drop_step(bool aged_too);
+size_t large_drop(size_t bytes);
 size_t large_drop_all(void);
 
 struct large_totals {

@@ -9,15 +9,16 @@
 
 enum {
     KEPT_COUNT = 256,
-    /* Tries of kept_take() when other threads are faster. */
-    TAKE_TRIES = 8,
-    /* Ranges are unmapped by so many units at a time: the kernel needs about
-     * 10 us for their pages. */
+    /* Tries to take or to put a range when other threads are faster. */
+    TRIES_MAX = 8,
+    /* Ranges are unmapped by so many units at a time: the kernel needs 10 to
+     * 20 us for their pages. */
     DROP_UNITS = 2,
     /* Ages are counted in steps of 34 ms; what is older than half a second is
      * unmapped by kept_drop_step(). */
     AGE_SHIFT = 25,
     AGE_MAX = 500 * 1000 * 1000 >> AGE_SHIFT,
+    AGE_AHEAD = 64,
 };
 
 /*
@@ -74,9 +75,11 @@ static uint64_t end_of(range from)
     return base_of(from) + units_of(from);
 }
 
+/* Another thread's clock may have been read later than `now`. */
 static uint64_t age_of(range from, uint64_t now)
 {
-    return (now - from) & FREED_MASK;
+    uint64_t age = (now - from) & FREED_MASK;
+    return age <= FREED_MASK - AGE_AHEAD ? age : 0;
 }
 
 static uint64_t age_clock(void)
@@ -105,11 +108,18 @@ static bool can_join(range low, range high)
            units_of(low) + units_of(high) <= LENGTH_MAX;
 }
 
-static size_t unmap(range from)
+static void *start_of(range from)
 {
-    return kept_unmap(base_of(from) << UNIT_SHIFT, units_of(from)
-                                                       << UNIT_SHIFT);
+    return (void *)(uintptr_t)(base_of(from) << UNIT_SHIFT);
 }
+
+static size_t bytes_of(range from)
+{
+    return units_of(from) << UNIT_SHIFT;
+}
+
+/* Unmaps a range that is not kept, if it is one.  Returns the bytes. */
+static size_t unmap(range from);
 
 /* --- Places --------------------------------------------------------------- */
 
@@ -133,7 +143,7 @@ static bool replace(unsigned place, range before, range after)
 
 /* Puts a range where nothing is, the lowest places first.  False: there is no
  * such place. */
-static bool put_alone(range new)
+static bool put_in_empty_place(range new)
 {
     for (unsigned i = 0; i < KEPT_COUNT; i++) {
         if (look(i) != 0 || !replace(i, 0, new))
@@ -146,6 +156,38 @@ static bool put_alone(range new)
         return true;
     }
     return false;
+}
+
+/* The place of the shortest range, when all are taken. */
+static unsigned shortest_place(range *shortest)
+{
+    unsigned place = 0;
+    *shortest = look(0);
+    for (unsigned i = 1; i < KEPT_COUNT; i++) {
+        range now = look(i);
+        if (units_of(now) >= units_of(*shortest))
+            continue;
+        place = i;
+        *shortest = now;
+    }
+    return place;
+}
+
+/* Puts a range without joining it.  Where all places are taken, the shortest of
+ * all has to give way.  Returns the range that has no place now; 0: none. */
+static range put_alone(range new)
+{
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
+        if (put_in_empty_place(new))
+            return 0;
+        range shortest;
+        unsigned place = shortest_place(&shortest);
+        if (units_of(shortest) >= units_of(new))
+            return new;
+        if (replace(place, shortest, new))
+            return shortest;
+    }
+    return new;
 }
 
 /* The place of a neighbour below (or above); KEPT_COUNT: there is none. */
@@ -165,8 +207,9 @@ static unsigned neighbour(range new, bool below, range *found)
  * Puts a range, joined with its neighbours.  The joined range replaces one of
  * them where it lies, so that it is out of others' sight for no moment.  Two
  * threads that put neighbours at once may miss each other; rejoin() mends it.
+ * Returns a range that has no place now, which may be another; 0: none.
  */
-static bool put(range new)
+static range put(range new)
 {
     range low, high;
     unsigned below = neighbour(new, true, &low);
@@ -174,13 +217,14 @@ static bool put(range new)
     if (low != 0 && replace(below, low, joined(low, new))) {
         low = joined(low, new);
         if (!can_join(low, high) || !replace(above, high, 0))
-            return true;
+            return 0;
         if (replace(below, low, joined(low, high)))
-            return true;
-        new = high;
-    } else if (high != 0 && replace(above, high, joined(new, high))) {
-        return true;
+            return 0;
+        /* The new one has its place; the one above has lost its. */
+        return put_alone(high);
     }
+    if (high != 0 && replace(above, high, joined(new, high)))
+        return 0;
     return put_alone(new);
 }
 
@@ -195,8 +239,7 @@ static bool rejoin(void)
         if (low == 0 || neighbour(low, false, &high) == KEPT_COUNT ||
             !replace(i, low, 0))
             continue;
-        if (!put(low))
-            unmap(low);
+        unmap(put(low));
         any = true;
     }
     return any;
@@ -241,15 +284,15 @@ static bool cut(unsigned place, range from, uint64_t base, uint64_t units)
     range behind = part(from, base + units, end_of(from));
     if (!replace(place, from, before != 0 ? before : behind))
         return false;
-    if (before != 0 && behind != 0 && !put_alone(behind))
-        unmap(behind);
+    if (before != 0 && behind != 0)
+        unmap(put_alone(behind));
     return true;
 }
 
 uintptr_t kept_take(size_t bytes, size_t alignment)
 {
     uint64_t units = bytes >> UNIT_SHIFT;
-    for (int tries = 0; tries < TAKE_TRIES; tries++) {
+    for (int tries = 0; tries < TRIES_MAX; tries++) {
         range found;
         unsigned place = best_place(units, alignment >> UNIT_SHIFT, &found);
         if (place == KEPT_COUNT && !rejoin())
@@ -312,27 +355,33 @@ uintptr_t kept_extend(size_t bytes, size_t *fresh)
 
 /* --- Giving --------------------------------------------------------------- */
 
-static bool keep(uintptr_t base, size_t bytes)
+static range range_of(uintptr_t base, size_t bytes)
 {
-    uint64_t units = bytes >> UNIT_SHIFT;
-    return units <= LENGTH_MAX &&
-           put(range_make(base >> UNIT_SHIFT, units, age_clock()));
+    return range_make(base >> UNIT_SHIFT, bytes >> UNIT_SHIFT, age_clock());
 }
 
-size_t kept_unmap(uintptr_t base, size_t bytes)
+/* What the system does not unmap gives its pages back and is kept.  If that
+ * takes the last place from another one, its pages go back too, and only its
+ * address space is lost. */
+static size_t unmap(range from)
 {
-    if (os_unmap((void *)base, bytes))
-        return bytes;
-    os_purge((void *)base, bytes);
-    /* Without a place the address space is lost, its pages are not. */
-    keep(base, bytes);
+    if (from == 0)
+        return 0;
+    if (os_unmap(start_of(from), bytes_of(from)))
+        return bytes_of(from);
+    os_purge(start_of(from), bytes_of(from));
+    range lost = put(range_make(base_of(from), units_of(from), age_clock()));
+    if (lost != 0)
+        os_purge(start_of(lost), bytes_of(lost));
     return 0;
 }
 
 void kept_give(uintptr_t base, size_t bytes)
 {
-    if (!keep(base, bytes))
-        kept_unmap(base, bytes);
+    if (bytes >> UNIT_SHIFT <= LENGTH_MAX)
+        unmap(put(range_of(base, bytes)));
+    else if (!os_unmap((void *)base, bytes))
+        os_purge((void *)base, bytes);
 }
 
 /* --- Dropping ------------------------------------------------------------- */
@@ -355,6 +404,17 @@ static unsigned oldest_place(uint64_t now, range *oldest)
     return place;
 }
 
+/* Unmaps the low end of a range, at most so many units: blocks are cut from
+ * the other end.  Returns the bytes. */
+static size_t drop_piece(unsigned place, range from, uint64_t units)
+{
+    if (units > units_of(from))
+        units = units_of(from);
+    if (!cut(place, from, base_of(from), units))
+        return 0;
+    return unmap(range_make(base_of(from), units, from));
+}
+
 size_t kept_drop_step(size_t bound, bool aged_too)
 {
     bool surplus = kept_bytes() > bound;
@@ -365,12 +425,22 @@ size_t kept_drop_step(size_t bound, bool aged_too)
     unsigned place = oldest_place(now, &oldest);
     if (place == KEPT_COUNT || (!surplus && age_of(oldest, now) <= AGE_MAX))
         return 0;
-    /* From the low end: blocks are cut from the other one. */
-    uint64_t units =
-        units_of(oldest) < DROP_UNITS ? units_of(oldest) : DROP_UNITS;
-    if (!cut(place, oldest, base_of(oldest), units))
-        return 0;
-    return kept_unmap(base_of(oldest) << UNIT_SHIFT, units << UNIT_SHIFT);
+    return drop_piece(place, oldest, DROP_UNITS);
+}
+
+size_t kept_drop(size_t bytes)
+{
+    uint64_t now = age_clock();
+    size_t dropped = 0;
+    for (unsigned i = 0; i < KEPT_COUNT && dropped < bytes; i++) {
+        range oldest;
+        unsigned place = oldest_place(now, &oldest);
+        if (place == KEPT_COUNT)
+            break;
+        dropped += drop_piece(place, oldest,
+                              (bytes - dropped + UNIT_BYTES - 1) >> UNIT_SHIFT);
+    }
+    return dropped != 0 ? dropped : kept_drop_all();
 }
 
 size_t kept_drop_all(void)

@@ -28,16 +28,23 @@ uintptr_t kept_extend(size_t bytes, size_t *fresh);
 /* Whether kept_take() has `bytes`. */
 bool kept_fits(size_t bytes, size_t alignment);
 
-/* Keeps a range, or unmaps it when there is no place for it. */
+/* Keeps a range.  When all places are taken, the shortest of all is unmapped
+ * instead; and so is a range that is longer than a word can say (64 GiB). */
 void kept_give(uintptr_t base, size_t bytes);
 
-/* Unmaps a range that is not kept; what the system does not unmap gives its
- * pages back and is kept.  Returns the bytes unmapped. */
-size_t kept_unmap(uintptr_t base, size_t bytes);
+/*
+ * What the system does not unmap gives its pages back and stays kept; it does
+ * not count in what these return.
+ */
 
-/* Unmaps a piece of the oldest range, if it has been kept for long or if more
- * than `bound` bytes are kept.  Returns the bytes. */
+/* Unmaps a piece of the oldest range, which takes about 20 us, if more than
+ * `bound` bytes are kept; with `aged_too` also if it has been kept for long.
+ * Returns the bytes. */
 size_t kept_drop_step(size_t bound, bool aged_too);
+
+/* Unmaps the oldest ranges, `bytes` of them if there are as many.  0: nothing
+ * can be unmapped. */
+size_t kept_drop(size_t bytes);
 
 /* Unmaps all ranges.  Returns the bytes. */
 size_t kept_drop_all(void);

@@ -162,12 +162,16 @@ bool os_unmap(void *address, size_t bytes)
     return done;
 }
 
-void os_unmap_for_move(void *to, size_t bytes, size_t moved)
+bool os_unmap_for_move(void *to, size_t bytes, size_t moved)
 {
     int saved = errno;
-    if (unmap_pages(to, bytes))
+    bool done = unmap_pages(to, bytes);
+    if (done)
         unaccount(bytes - moved);
+    else
+        atomic_fetch_add_explicit(&mapped, moved, memory_order_relaxed);
     errno = saved;
+    return done;
 }
 
 static bool advise(void *address, size_t bytes, int advice)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "depot.h"
+#include "large.h"
 #include "options.h"
 
 enum {
@@ -17,6 +18,8 @@ enum {
     PURGE_PATIENCE = 256,
     /* Misses after which a bin is looked at, whether it is still in use. */
     IDLE_INTERVAL = 16,
+    /* Of so many, one looks for what large blocks left and nobody wants. */
+    DROP_INTERVAL = 32,
 };
 
 /* --- Allocate ------------------------------------------------------------- */
@@ -117,21 +120,32 @@ void *cache_allocate_slow(struct cache *cache, unsigned class)
 
 /* --- Free ----------------------------------------------------------------- */
 
-/* While more pages are dirty than what is in use justifies.  When nothing was
- * found that is old enough, the next look waits. */
-void cache_give_back_step(struct cache *cache)
+/* Gives pages of slabs back, while more of them are dirty than what is in use
+ * justifies.  When nothing was found that is old enough, the next look waits.
+ * False: there was no look. */
+static bool purge_step(struct cache *cache)
 {
     if (likely(slab_dirty_bytes() <= slab_dirty_allowance()) ||
-        option_quiet() || option_huge_pages())
-        return;
+        option_huge_pages())
+        return false;
     if (cache->patience != 0) {
         cache->patience--;
-        return;
+        return false;
     }
     bool more;
     slab_purge_step(&more);
     if (!more)
         cache->patience = PURGE_PATIENCE;
+    return true;
+}
+
+/* Of slabs; or else of large blocks, if too much is kept of them or has been for
+ * long. */
+void cache_give_back_step(struct cache *cache)
+{
+    if (option_quiet() || purge_step(cache))
+        return;
+    large_drop_step(++cache->looks % DROP_INTERVAL == 0);
 }
 
 /* Takes the oldest out of a magazine and gives them to the depot: a few when it
@@ -213,7 +227,7 @@ static void refuse_double_free(const struct cursor *cursor, bool mine,
         slab_misuse_slow(class, block);
 }
 
-uint64_t cache_free_slow(struct cache *cache, uint32_t entry, void *block)
+void cache_free_slow(struct cache *cache, uint32_t entry, void *block)
 {
     unsigned class = page_map_class(entry);
     struct bin *bin = &cache->bins.of_class[class];
@@ -230,7 +244,6 @@ uint64_t cache_free_slow(struct cache *cache, uint32_t entry, void *block)
         else
             bins_push(&cache->bins, entry, block);
     }
-    return atomic_load_explicit(&cache->overflows, memory_order_relaxed);
 }
 
 void cache_free_without(uint32_t entry, void *block)

@@ -141,9 +141,8 @@ FAST_PATH bool bins_push(struct bins *bins, uint32_t entry, void *block)
 void *cache_allocate_slow(struct cache *cache, unsigned class);
 
 /* Frees a block of a slab, with the page map entry `entry`, whatever the bin
- * looks like.  Stops the process when the block is seen to be free already.
- * Returns how many blocks the cache has freed this way. */
-uint64_t cache_free_slow(struct cache *cache, uint32_t entry, void *block);
+ * looks like.  Stops the process when the block is seen to be free already. */
+void cache_free_slow(struct cache *cache, uint32_t entry, void *block);
 
 /* Frees a block of a slab past all caches, when not even a cache can be had. */
 void cache_free_without(uint32_t entry, void *block);

@@ -41,6 +41,7 @@ struct cache {
     _Atomic(struct magazine *) spare_empties;
     unsigned empty_count; /* of the first */
     unsigned patience;    /* see PURGE_PATIENCE */
+    unsigned looks;       /* see DROP_INTERVAL */
     struct cache *next;   /* made before this one */
     struct stack_node node;
     /* For statistics; only the owner writes. */
@@ -74,7 +75,7 @@ void cache_spill_medium(struct cache *cache, unsigned class,
 void *cache_allocate_one(struct cache *cache, unsigned class);
 void cache_free_one(struct cache *cache, unsigned class, void *block);
 
-/* Gives pages back, one bounded step at a time (thread_cache.c). */
+/* Gives memory back, one bounded step at a time (thread_cache.c). */
 void cache_give_back_step(struct cache *cache);
 
 /* --- Magazines in and out of cursors and lists (thread_cache_room.c) ------ */

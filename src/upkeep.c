@@ -47,7 +47,7 @@ static void lower_target(void)
 /* The next piece of upkeep; 0: nothing is due. */
 static size_t step(size_t target)
 {
-    size_t bytes = large_drop_step();
+    size_t bytes = large_drop_step(true);
     bool more = bytes == 0;
     while (more && bytes == 0 && slab_dirty_bytes() > target)
         bytes = slab_purge_step(&more);
@@ -86,6 +86,15 @@ enum {
     MAGAZINE_RESERVE_BYTES = 512 << 10,
 };
 
+/* Tries again when what is kept of large blocks has made room. */
+static bool reserve(bool (*part)(size_t), size_t bytes)
+{
+    while (!part(bytes))
+        if (large_drop(bytes) == 0)
+            return false;
+    return true;
+}
+
 EXPORTED int partyalloc_reserve(size_t bytes)
 {
     if (bytes > PTRDIFF_MAX)
@@ -93,7 +102,7 @@ EXPORTED int partyalloc_reserve(size_t bytes)
     options_be_quiet();
     size_t metadata =
         (bytes >> METADATA_SHIFT) + METADATA_CONSTANT + MAGAZINE_RESERVE_BYTES;
-    if (!metadata_reserve(metadata) || !chunk_reserve(bytes))
+    if (!reserve(metadata_reserve, metadata) || !reserve(chunk_reserve, bytes))
         return ENOMEM;
     depot_reserve(MAGAZINE_RESERVE_BYTES);
     slab_reserve();

@@ -123,6 +123,7 @@ white_box_tests = \
 	%D%/unit_chunk \
 	%D%/unit_depot \
 	%D%/unit_large \
+	%D%/unit_large_bounds \
 	%D%/unit_large_kept \
 	%D%/unit_metadata \
 	%D%/unit_os \
@@ -145,6 +146,8 @@ TESTS += $(white_box_tests)
 %C%_unit_depot_LDADD = $(white_box_ldadd)
 %C%_unit_large_CFLAGS = $(white_box_cflags)
 %C%_unit_large_LDADD = $(white_box_ldadd)
+%C%_unit_large_bounds_CFLAGS = $(white_box_cflags)
+%C%_unit_large_bounds_LDADD = $(white_box_ldadd)
 %C%_unit_large_kept_CFLAGS = $(white_box_cflags)
 %C%_unit_large_kept_LDADD = $(white_box_ldadd)
 %C%_unit_metadata_CFLAGS = $(white_box_cflags)

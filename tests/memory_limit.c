@@ -207,6 +207,42 @@ static void a_reservation_beyond_the_cap_says_enomem(void **state)
     filled_free(&filled);
 }
 
+/* In a child, where nothing small has been allocated yet. */
+static void allocate_first_small_block_at_the_cap(void *unused)
+{
+    (void)unused;
+    partyalloc_free(partyalloc_allocate(8 * MIB, ANY_TYPE), ANY_TYPE);
+    require(stats_now().large_cached_bytes >= 8 * MIB);
+    require(partyalloc_set_limit(stats_now().mapped_bytes) == 0);
+    void *block = partyalloc_allocate(100, ANY_TYPE);
+    require(block != NULL);
+    /* Not all of it had to go. */
+    require(stats_now().large_cached_bytes >= 2 * MIB);
+    partyalloc_free(block, ANY_TYPE);
+    partyalloc_trim();
+}
+
+static void kept_memory_makes_room_for_the_first_small_block(void **state)
+{
+    (void)state;
+    assert_child_succeeds(allocate_first_small_block_at_the_cap, NULL);
+}
+
+static void reserve_at_the_cap(void *unused)
+{
+    (void)unused;
+    partyalloc_free(partyalloc_allocate(40 * MIB, ANY_TYPE), ANY_TYPE);
+    require(partyalloc_set_limit(stats_now().mapped_bytes) == 0);
+    require(partyalloc_reserve(24 * MIB) == 0);
+    require(stats_now().large_cached_bytes < 16 * MIB);
+}
+
+static void kept_memory_makes_room_for_a_reservation(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_at_the_cap, NULL);
+}
+
 /* In a child, so that there is nothing but what this one needs. */
 static void fail_many_times(void *argument)
 {
@@ -286,6 +322,8 @@ int main(void)
         cmocka_unit_test(kept_mappings_make_room_for_a_block_that_grows),
         cmocka_unit_test(a_cap_below_what_is_mapped_stops_growth_only),
         cmocka_unit_test(a_reservation_beyond_the_cap_says_enomem),
+        cmocka_unit_test(kept_memory_makes_room_for_the_first_small_block),
+        cmocka_unit_test(kept_memory_makes_room_for_a_reservation),
     };
 
     return run_all(tests);

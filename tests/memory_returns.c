@@ -221,6 +221,27 @@ static void free_large_beyond_the_bound(void *unused)
     require(stats_now().mapped_bytes <= 80 * MIB);
 }
 
+/* Then the title goes on with small blocks only. */
+static void free_large_and_go_on(void *unused)
+{
+    enum { LARGE = 60, SMALL = 1000, TURNS = 4000 };
+
+    (void)unused;
+    for (size_t i = 0; i < LARGE; i++)
+        blocks[i] = partyalloc_allocate(4 * MIB, ANY_TYPE);
+    for (size_t i = 0; i < LARGE; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    for (int turn = 0; turn < TURNS; turn++) {
+        if (stats_now().large_cached_bytes <= 48 * MIB)
+            break;
+        for (size_t i = 0; i < SMALL; i++)
+            blocks[i] = partyalloc_allocate(16 + i * 7 % 1500, ANY_TYPE);
+        for (size_t i = 0; i < SMALL; i++)
+            partyalloc_free(blocks[i], ANY_TYPE);
+    }
+    require(stats_now().large_cached_bytes <= 48 * MIB);
+}
+
 /* The time that this thread has had, whatever else the machine was doing. */
 static uint64_t own_ns(void)
 {
@@ -304,6 +325,12 @@ static void a_call_of_the_upkeep_stays_near_its_budget(void **state)
     assert_child_succeeds(maintain_within_budget, NULL);
 }
 
+static void a_surplus_of_large_blocks_goes_by_small_ones(void **state)
+{
+    (void)state;
+    assert_child_succeeds(free_large_and_go_on, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -314,6 +341,7 @@ int main(void)
         cmocka_unit_test(a_trim_gives_back_the_pages_between_live_blocks),
         cmocka_unit_test(large_blocks_go_back_after_a_while),
         cmocka_unit_test(large_blocks_are_kept_within_a_bound_only),
+        cmocka_unit_test(a_surplus_of_large_blocks_goes_by_small_ones),
         cmocka_unit_test(a_call_of_the_upkeep_stays_near_its_budget),
     };
 

@@ -204,7 +204,7 @@ static void kept_mappings_are_counted_and_dropped(void **state)
         large_free(blocks[i]);
     assert_int_equal(large_totals().live_blocks, 0);
     assert_int_equal(large_totals().cached_bytes, LARGEST * MIB);
-    assert_int_equal(large_drop_step(), 0); /* not yet */
+    assert_int_equal(large_drop_step(true), 0); /* not yet */
     assert_int_equal(large_drop_all(), LARGEST * MIB);
     assert_int_equal(large_totals().cached_bytes, 0);
     assert_int_equal(large_drop_all(), 0);
@@ -219,66 +219,12 @@ static void a_mapping_is_dropped_when_it_is_old(void **state)
     large_free(allocate(MIB));
     for (int i = 0; i < 100 && bytes < MIB; i++) {
         sleep_ms(20);
-        size_t step = large_drop_step();
+        size_t step = large_drop_step(true);
         assert_in_range(step, 0, MIB / 4); /* piece by piece */
         bytes += step;
     }
     assert_int_equal(bytes, MIB);
     assert_int_equal(large_totals().cached_bytes, 0);
-}
-
-/* Blocks of 4 MiB that live until all are made. */
-static void allocate_and_free_many(size_t count)
-{
-    enum { MANY = 100 };
-    void *blocks[MANY];
-
-    require(count <= MANY);
-    for (size_t i = 0; i < count; i++)
-        blocks[i] = allocate(4 * MIB);
-    for (size_t i = 0; i < count; i++) {
-        size_t mapped = os_mapped_bytes();
-        uint64_t calls = os_kernel_calls();
-        large_free(blocks[i]);
-        /* Whether it was written is asked, too. */
-        require(os_kernel_calls() - calls <= 2);
-        size_t unmapped = mapped - os_mapped_bytes();
-        require(unmapped <= 128 * KIB || unmapped == 4 * MIB);
-    }
-}
-
-static void what_is_over_the_bound_goes_in_small_steps(void **state)
-{
-    (void)state;
-    allocate_and_free_many(16);
-    /* The last four frees were over it. */
-    assert_int_equal(large_totals().cached_bytes, 64 * MIB - 4 * 128 * KIB);
-    while (large_drop_step() != 0)
-        ;
-    assert_int_equal(large_totals().cached_bytes, 48 * MIB);
-    large_drop_all();
-}
-
-static void what_would_be_far_over_the_bound_is_not_kept(void **state)
-{
-    (void)state;
-    void *block = allocate(49 * MIB);
-    large_free(block);
-    assert_int_equal(large_totals().cached_bytes, 0);
-    void *live = allocate(400 * MIB); /* with it the bound is 148 MiB */
-    block = allocate(140 * MIB);
-    large_free(block);
-    assert_int_equal(large_totals().cached_bytes, 140 * MIB);
-    large_free(live);
-    assert_int_equal(large_totals().cached_bytes, 140 * MIB);
-    block = allocate(60 * MIB);
-    large_free(block); /* now it is 48 MiB */
-    assert_int_equal(large_totals().cached_bytes, 80 * MIB);
-    large_drop_all();
-    allocate_and_free_many(100);
-    /* It was met when about 40 were free and 60 live. */
-    assert_in_range(large_totals().cached_bytes, 140 * MIB, 176 * MIB);
-    large_drop_all();
 }
 
 static void a_block_grows_into_what_is_kept_behind_it(void **state)
@@ -465,8 +411,6 @@ int main(void)
         cmocka_unit_test(an_aligned_block_reuses_an_aligned_mapping_only),
         cmocka_unit_test(kept_mappings_are_counted_and_dropped),
         cmocka_unit_test(a_mapping_is_dropped_when_it_is_old),
-        cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
-        cmocka_unit_test(what_would_be_far_over_the_bound_is_not_kept),
         cmocka_unit_test(a_block_grows_into_what_is_kept_behind_it),
         cmocka_unit_test(what_a_block_gives_up_is_kept),
         cmocka_unit_test(the_page_map_knows_live_and_dead_blocks),

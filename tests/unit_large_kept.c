@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "large_kept.h"
 #include "os.h"
@@ -149,6 +150,72 @@ static void what_has_no_place_is_unmapped(void **state)
     assert_int_equal(kept_drop_all(), (size_t)(PLACES + 1) * UNIT);
     for (size_t i = 3; i < UNITS; i += 2)
         require(os_unmap(base + i * UNIT, UNIT));
+}
+
+static void the_shortest_gives_way_when_there_is_no_place(void **state)
+{
+    char *base = map((size_t)(2 * PLACES + 8) * UNIT);
+    size_t mapped = os_mapped_bytes();
+
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++)
+        give(base + 2 * i * UNIT, UNIT);
+    give(base + (size_t)2 * PLACES * UNIT, 3 * UNIT);
+    assert_int_equal(mapped - os_mapped_bytes(), UNIT);
+    assert_int_equal(kept_bytes(), (size_t)(PLACES + 2) * UNIT);
+    assert_ptr_equal(take(3 * UNIT), base + (size_t)2 * PLACES * UNIT);
+    give(base + (size_t)2 * PLACES * UNIT, 3 * UNIT);
+    kept_drop_all();
+    for (size_t i = 1; i < 2 * PLACES; i += 2)
+        require(os_unmap(base + i * UNIT, UNIT));
+    require(os_unmap(base + (size_t)(2 * PLACES + 3) * UNIT, 5 * UNIT));
+}
+
+static void what_is_asked_for_goes_the_oldest_first(void **state)
+{
+    char *base = map(8 * MIB);
+
+    (void)state;
+    give(base, 2 * MIB);
+    sleep_ms(100);
+    give(base + 4 * MIB, 2 * MIB);
+    assert_int_equal(kept_drop(MIB), MIB);
+    assert_ptr_equal(take(MIB), base + MIB);
+    give(base + MIB, MIB);
+    assert_int_equal(kept_drop(2 * MIB), 2 * MIB);
+    assert_int_equal(kept_drop(2 * MIB), MIB);
+    assert_int_equal(kept_drop(2 * MIB), 0);
+    assert_true(os_unmap(base + 2 * MIB, 2 * MIB));
+    assert_true(os_unmap(base + 6 * MIB, 2 * MIB));
+}
+
+static int refusals;
+
+/* The first of all, after a while. */
+static int refuse_munmap_late(void *address, size_t length)
+{
+    if (refusals++ > 0)
+        return munmap(address, length);
+    sleep_ms(100);
+    return -1;
+}
+
+/* What is kept again by then was freed after the clock was read. */
+static void what_was_freed_just_now_is_not_old(void **state)
+{
+    char *base = map(4 * MIB);
+
+    (void)state;
+    give(base, MIB);
+    sleep_ms(100);
+    give(base + 2 * MIB, MIB);
+    sleep_ms(100);
+    os_calls.munmap = refuse_munmap_late;
+    assert_int_equal(kept_drop(MIB), MIB);
+    os_calls.munmap = munmap;
+    assert_ptr_equal(take(MIB), base);
+    assert_true(os_unmap(base, 2 * MIB));
+    assert_true(os_unmap(base + 3 * MIB, MIB));
 }
 
 static void what_is_over_the_bound_goes_in_small_steps(void **state)
@@ -339,6 +406,9 @@ int main(void)
         cmocka_unit_test(what_lies_at_an_address_can_be_taken),
         cmocka_unit_test(a_range_is_made_longer_in_front),
         cmocka_unit_test(what_has_no_place_is_unmapped),
+        cmocka_unit_test(the_shortest_gives_way_when_there_is_no_place),
+        cmocka_unit_test(what_is_asked_for_goes_the_oldest_first),
+        cmocka_unit_test(what_was_freed_just_now_is_not_old),
         cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
         cmocka_unit_test(the_oldest_range_goes_first),
         cmocka_unit_test(use_at_one_end_does_not_keep_the_rest),

@@ -192,18 +192,46 @@ mutant a_joined_range_has_the_age_of_the_last plain src/large_kept.c \
     's/units_of(low) >= units_of(high) ? low : high)/high)/' unit_large_kept
 mutant a_range_never_grows_old plain src/large_kept.c \
     's/age_of(oldest, now) <= AGE_MAX/true/' unit_large_kept unit_large
+mutant what_was_freed_just_now_is_old plain src/large_kept.c \
+    's/age <= FREED_MASK - AGE_AHEAD ? age : 0/age/' unit_large_kept
 mutant a_surplus_stays plain src/large.c \
-    's/kept_drop_step(bound, /kept_drop_step(SIZE_MAX, /' unit_large
-mutant any_surplus_is_kept plain src/large.c \
-    's/mapped + kept_bytes() > bound + excess/false/' unit_large
+    's/kept_drop_step(kept_bound(), !option_quiet());//' unit_large_bounds
+mutant a_surplus_stays_when_more_is_mapped plain src/large.c \
+    's/kept_drop_step(kept_bound(), false);//' unit_large_bounds
+mutant a_surplus_is_unmapped_at_once plain src/large_kept.c \
+    's/drop_piece(place, oldest, DROP_UNITS)/drop_piece(place, oldest, LENGTH_MAX)/' \
+    unit_large_bounds unit_large_kept
+mutant a_surplus_waits_for_large_blocks plain src/thread_cache.c \
+    's/large_drop_step(++cache->looks % DROP_INTERVAL == 0);//' memory_returns
 mutant what_a_block_gives_up_is_lost plain src/large.c \
-    's/kept_give((uintptr_t)block + bytes, mapped - bytes);//' unit_large
+    's/keep((uintptr_t)block + bytes, mapped - bytes);//' unit_large
+mutant what_a_block_gives_up_knows_no_bound plain src/large.c \
+    's/    keep((uintptr_t)block + bytes/    kept_give((uintptr_t)block + bytes/' \
+    unit_large_bounds
+mutant the_last_comer_has_no_place plain src/large_kept.c \
+    's/units_of(shortest) >= units_of(new)/true/' unit_large_kept
+mutant a_cap_empties_all plain src/large_kept.c \
+    's/dropped != 0 ? dropped : kept_drop_all()/kept_drop_all()/' \
+    unit_large_bounds
+mutant the_page_map_finds_no_room plain src/large.c \
+    's/while (base == NULL \&\& kept_drop(bytes) != 0)/while (os_mapped_bytes() == 0)/' \
+    unit_large_bounds
+mutant a_target_that_stays_is_lost plain src/large.c \
+    's/if (!os_unmap_for_move(to, bytes, moved))/if (!os_unmap_for_move(to, bytes, moved) \&\& false)/' \
+    unit_large_bounds
+mutant no_room_is_made_for_a_cache plain src/callbacks.c \
+    's/unlikely(block == NULL) \&\& large_drop(ROOM_STEP) != 0/false/' \
+    memory_limit
+mutant no_room_is_made_for_a_reservation plain src/upkeep.c \
+    's/if (large_drop(bytes) == 0)/if (true)/' memory_limit
 mutant a_block_that_grows_is_counted_twice plain src/os_linux.c \
     's/return map(bytes, OS_MAP_ALIGNMENT, bytes - moved);/return map(bytes, OS_MAP_ALIGNMENT, bytes);/' \
     unit_os memory_limit
 mutant kept_ranges_leave_no_room_to_grow plain src/large.c \
-    's/kept_fits(bytes, UNIT_BYTES) || kept_drop_all() == 0/true/' \
-    memory_limit
+    's/kept_drop(bytes - mapped) != 0/false/' memory_limit
+mutant what_cannot_move_empties_all plain src/large.c \
+    's/            return move(block, mapped, to, bytes);/            if ((to = move(block, mapped, to, bytes)) != NULL) return to;/' \
+    unit_large_bounds
 mutant two_mappings_move_as_one plain src/os_linux.c \
     's/is_one_mapping(from, moved)/true/' unit_os
 mutant pages_are_made_present_for_all plain src/large.c \

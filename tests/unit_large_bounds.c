@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Large blocks: what one call gives back at the most, and what a cap, or a
+ * system that refuses, leaves behind.
+ */
+#include "support.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "large.h"
+#include "os.h"
+#include "page_map.h"
+
+/* So much is unmapped in one step. */
+enum { STEP = 128 * KIB };
+
+static void *allocate(size_t size)
+{
+    void *block = large_allocate(size, 1, false);
+
+    require(block != NULL);
+    return block;
+}
+
+/* --- what one call gives back --- */
+
+static size_t unmapped_by_free(void *block)
+{
+    size_t mapped = os_mapped_bytes();
+    uint64_t calls = os_kernel_calls();
+
+    large_free(block);
+    /* Whether it was written is asked, too. */
+    require(os_kernel_calls() - calls <= 2);
+    return mapped - os_mapped_bytes();
+}
+
+/* Blocks of 4 MiB that live until all are made. */
+static void allocate_and_free_many(size_t count)
+{
+    enum { MANY = 100 };
+    void *blocks[MANY];
+
+    require(count <= MANY);
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = allocate(4 * MIB);
+    for (size_t i = 0; i < count; i++)
+        require(unmapped_by_free(blocks[i]) <= STEP);
+}
+
+static void what_is_over_the_bound_goes_in_small_steps(void **state)
+{
+    (void)state;
+    allocate_and_free_many(16);
+    /* The last four frees were over it. */
+    assert_int_equal(large_totals().cached_bytes, 64 * MIB - 4 * STEP);
+    while (large_drop_step(false) != 0)
+        ;
+    assert_int_equal(large_totals().cached_bytes, 48 * MIB);
+    large_drop_all();
+}
+
+static void what_is_far_over_the_bound_goes_in_small_steps_too(void **state)
+{
+    (void)state;
+    allocate_and_free_many(100);
+    assert_in_range(large_totals().cached_bytes, 300 * MIB, 400 * MIB);
+    assert_int_equal(unmapped_by_free(allocate(600 * MIB)), STEP);
+    while (large_drop_step(false) != 0)
+        ;
+    assert_int_equal(large_totals().cached_bytes, 48 * MIB);
+    large_drop_all();
+}
+
+static void a_part_of_what_is_live_is_kept_besides(void **state)
+{
+    void *live = allocate(400 * MIB);
+
+    (void)state;
+    large_free(allocate(160 * MIB));
+    while (large_drop_step(false) != 0)
+        ;
+    assert_int_equal(large_totals().cached_bytes, 148 * MIB);
+    large_free(live);
+    large_drop_all();
+}
+
+static void what_blocks_give_up_is_bounded_too(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 2; i++) {
+        void *block = allocate(60 * MIB);
+        size_t mapped = os_mapped_bytes();
+        assert_ptr_equal(large_resize(block, MIB), block);
+        assert_int_equal(mapped - os_mapped_bytes(), STEP);
+        large_free(block);
+        large_drop_all();
+    }
+}
+
+/* None of what is kept fits, and more is kept than should be. */
+static void a_new_mapping_gives_a_step_back(void **state)
+{
+    enum { COUNT = 20 };
+    void *blocks[COUNT], *between[COUNT];
+
+    (void)state;
+    large_free(allocate(COUNT * 5 * MIB)); /* all are cut from it in a row */
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = allocate(4 * MIB);
+        between[i] = allocate(300 * KIB);
+    }
+    large_drop_all();
+    for (size_t i = 0; i < COUNT; i++)
+        large_free(blocks[i]);
+    size_t kept = large_totals().cached_bytes;
+    assert_true(kept > 60 * MIB);
+    uint64_t maps = large_totals().maps;
+    /* Aligned, so that none is made longer. */
+    blocks[0] = large_allocate(5 * MIB, 2 * UNIT_BYTES, false);
+    assert_int_equal(large_totals().maps, maps + 1);
+    assert_int_equal(kept - large_totals().cached_bytes, STEP);
+    large_free(blocks[0]);
+    for (size_t i = 0; i < COUNT; i++)
+        large_free(between[i]);
+    large_drop_all();
+}
+
+/* --- at a cap --- */
+
+static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
+{
+    enum { COUNT = 10 };
+    void *blocks[COUNT];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = allocate(4 * MIB);
+    for (size_t i = 0; i < COUNT; i += 2)
+        large_free(blocks[i]);
+    assert_int_equal(large_totals().cached_bytes, 20 * MIB);
+    os_set_limit(os_mapped_bytes());
+    void *block = allocate(6 * MIB);
+    assert_in_range(large_totals().cached_bytes, 14 * MIB, 18 * MIB);
+    large_free(block);
+    os_set_limit(0);
+    for (size_t i = 1; i < COUNT; i += 2)
+        large_free(blocks[i]);
+    large_drop_all();
+}
+
+/* Where no leaf of the page map is yet: far below what is mapped else. */
+static char *far_away;
+
+static void find_far_away(const char *mapped)
+{
+    far_away = (char *)((uintptr_t)mapped & ~(uintptr_t)(MIB - 1));
+    do
+        far_away -= (size_t)1 << 36;
+    while (page_map_leaf(far_away) != NULL);
+}
+
+static void *mmap_far_away(void *hint, size_t length, int protection, int flags,
+                           int fd, off_t offset)
+{
+    if (hint == NULL && length == 6 * MIB)
+        hint = far_away;
+    return mmap(hint, length, protection, flags, fd, offset);
+}
+
+/* The block could be mapped below the cap, its leaf of the page map not. */
+static void what_is_kept_makes_room_for_the_page_map(void **state)
+{
+    void *kept = allocate(5 * MIB);
+
+    (void)state;
+    find_far_away(kept);
+    large_free(kept);
+    os_calls.mmap = mmap_far_away;
+    os_set_limit(os_mapped_bytes() + 6 * MIB);
+    /* Aligned, so that it is not mapped beside what is kept. */
+    char *block = large_allocate(6 * MIB, 2 * UNIT_BYTES, false);
+    os_set_limit(0);
+    os_calls.mmap = mmap;
+    assert_ptr_equal(block, far_away);
+    large_free(block);
+    large_drop_all();
+}
+
+/* --- what the system refuses --- */
+
+static int refuse_munmap(void *address, size_t length)
+{
+    (void)address, (void)length;
+    errno = ENOMEM;
+    return -1;
+}
+
+static void *refuse_mremap(void *address, size_t old_length, size_t new_length,
+                           int flags, ...)
+{
+    (void)address, (void)old_length, (void)new_length, (void)flags;
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+static void what_the_system_does_not_unmap_stays_kept(void **state)
+{
+    size_t mapped = os_mapped_bytes();
+
+    (void)state;
+    char *block = allocate(4 * MIB);
+    memset(block, 1, 4 * MIB);
+    large_free(block);
+    os_calls.munmap = refuse_munmap;
+    errno = 0;
+    assert_int_equal(large_drop_all(), 0);
+    assert_int_equal(large_drop(MIB), 0);
+    assert_int_equal(errno, 0);
+    assert_int_equal(large_totals().cached_bytes, 4 * MIB);
+    assert_false(os_is_present(block, PAGE_BYTES));
+    os_calls.munmap = munmap;
+    assert_ptr_equal(allocate(4 * MIB), block);
+    large_free(block);
+    assert_int_equal(large_drop_all(), 4 * MIB);
+    assert_int_equal(os_mapped_bytes(), mapped);
+}
+
+/* The target of a move that did not happen, and cannot be unmapped either. */
+static void a_target_that_stays_is_kept(void **state)
+{
+    size_t mapped = os_mapped_bytes();
+    void *block = allocate(MIB);
+
+    (void)state;
+    os_calls.munmap = refuse_munmap;
+    os_calls.mremap = refuse_mremap;
+    void *moved = large_resize(block, 8 * MIB);
+    os_calls.munmap = munmap;
+    os_calls.mremap = mremap;
+    assert_null(moved);
+    assert_int_equal(os_mapped_bytes() - mapped, 9 * MIB);
+    assert_int_equal(large_totals().cached_bytes, 8 * MIB);
+    large_free(block);
+    large_drop_all();
+    assert_int_equal(os_mapped_bytes(), mapped);
+}
+
+/* A target that has no leaf of the page map can be nobody's block. */
+static void a_target_that_cannot_be_entered_is_not_kept(void **state)
+{
+    char *whole = allocate(2 * MIB);
+
+    (void)state;
+    large_free(whole);
+    void *above = allocate(MIB); /* it cannot grow where it is */
+    void *block = allocate(MIB);
+    assert_ptr_equal(block, whole);
+    find_far_away(block);
+    os_calls.mmap = mmap_far_away;
+    os_calls.munmap = refuse_munmap;
+    os_set_limit(os_mapped_bytes() + 5 * MIB);
+    void *moved = large_resize(block, 6 * MIB);
+    os_set_limit(0);
+    os_calls.mmap = mmap;
+    os_calls.munmap = munmap;
+    assert_null(moved);
+    assert_null(page_map_leaf(far_away));
+    assert_int_equal(large_totals().cached_bytes, 0);
+    require(munmap(far_away, 6 * MIB) == 0);
+    large_free(block);
+    large_free(above);
+    large_drop_all();
+}
+
+/* Two mappings to the system, which cannot be moved as one: no room helps. */
+static void a_block_that_cannot_move_leaves_what_is_kept(void **state)
+{
+    (void)state;
+    char *block = allocate(2 * MIB);
+    void *beside[] = {allocate(MIB), allocate(MIB), allocate(MIB)};
+    large_free(beside[1]);
+    require(madvise(block, MIB, MADV_DONTFORK) == 0);
+    assert_null(large_resize(block, 8 * MIB));
+    assert_int_equal(large_totals().cached_bytes, MIB);
+    assert_int_equal(large_usable_size(block, "test"), 2 * MIB);
+    large_free(block);
+    large_free(beside[0]);
+    large_free(beside[2]);
+    large_drop_all();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
+        cmocka_unit_test(what_is_far_over_the_bound_goes_in_small_steps_too),
+        cmocka_unit_test(a_part_of_what_is_live_is_kept_besides),
+        cmocka_unit_test(what_blocks_give_up_is_bounded_too),
+        cmocka_unit_test(a_new_mapping_gives_a_step_back),
+        cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),
+        cmocka_unit_test(what_is_kept_makes_room_for_the_page_map),
+        cmocka_unit_test(what_the_system_does_not_unmap_stays_kept),
+        cmocka_unit_test(a_target_that_stays_is_kept),
+        cmocka_unit_test(a_target_that_cannot_be_entered_is_not_kept),
+        cmocka_unit_test(a_block_that_cannot_move_leaves_what_is_kept),
+    };
+
+    return run_all(tests);
+}
