@@ -187,8 +187,8 @@ enum partyalloc_option {
     /* 1: find every double free and every interior pointer at its free.
      * Slower by a small factor.  Default 0. */
     PARTYALLOC_OPTION_CHECKED = 1,     /* PARTYALLOC_CHECKED */
-    /* 1: ask for transparent huge pages where they pay.  Default 0: the
-     * system's setting is left alone. */
+    /* 1: ask for transparent huge pages for blocks of 4 MiB and more.
+     * Default 0: the system's setting is left alone. */
     PARTYALLOC_OPTION_HUGE_PAGES = 2,  /* PARTYALLOC_HUGE_PAGES */
     /* The most bytes that one thread's cache may hold in blocks of up to the
      * 128th part of that.  Of each class of longer blocks it keeps up to 16, or

@@ -4,15 +4,11 @@
 #include <stdatomic.h>
 
 #include "compiler.h"
-#include "options.h"
 #include "os.h"
 #include "page_map.h"
 
 enum {
     CHUNK_UNITS = 64, /* 4 MiB: one kernel call for as much */
-    /* Huge pages are asked for when so many chunks are mapped already, so that
-     * the untouched part of the newest is a twentieth of all at most. */
-    HUGE_CHUNKS_MIN = 20,
     /* Places for reserved memory: as many calls of chunk_reserve() can have
      * something left at once. */
     RESERVE_COUNT = 32,
@@ -93,8 +89,6 @@ static SLOW_PATH uintptr_t grow_slow(unsigned units)
     uintptr_t base = map(bytes);
     if (base == 0)
         return map((size_t)units * UNIT_BYTES); /* near a limit: just this */
-    if (option_huge_pages() && os_mapped_bytes() > bytes * HUGE_CHUNKS_MIN)
-        os_advise_huge((void *)base, bytes);
     uintptr_t rest = base + (size_t)units * UNIT_BYTES;
     span update = span_make(rest, CHUNK_UNITS - units);
     /* Publishes the leaves to take(). */

@@ -125,8 +125,7 @@ void *cache_allocate_slow(struct cache *cache, unsigned class)
  * False: there was no look. */
 static bool purge_step(struct cache *cache)
 {
-    if (likely(slab_dirty_bytes() <= slab_dirty_allowance()) ||
-        option_huge_pages())
+    if (likely(slab_dirty_bytes() <= slab_dirty_allowance()))
         return false;
     if (cache->patience != 0) {
         cache->patience--;

@@ -15,7 +15,7 @@ magazine:       stack
 page_map:       os
 size_class:     page_map
 metadata:       os
-chunk:          os page_map options
+chunk:          os page_map
 slab_index:     metadata os size_class
 slab:           chunk magazine metadata os page_map size_class slab_index
 depot:          magazine metadata os page_map size_class slab

@@ -118,6 +118,7 @@ TESTS += $(public_tests)
 # --- Tests of the parts ------------------------------------------------------
 
 white_box_tests = \
+	%D%/huge_pages \
 	%D%/misuse_anywhere \
 	%D%/system_call_faults \
 	%D%/unit_chunk \
@@ -136,6 +137,8 @@ white_box_tests = \
 check_PROGRAMS += $(white_box_tests)
 TESTS += $(white_box_tests)
 
+%C%_huge_pages_CFLAGS = $(white_box_cflags)
+%C%_huge_pages_LDADD = $(white_box_ldadd)
 %C%_misuse_anywhere_CFLAGS = $(white_box_cflags)
 %C%_misuse_anywhere_LDADD = $(white_box_ldadd)
 %C%_system_call_faults_CFLAGS = $(white_box_cflags)

@@ -224,6 +224,10 @@ mutant no_room_is_made_for_a_cache plain src/callbacks.c \
     memory_limit
 mutant no_room_is_made_for_a_reservation plain src/upkeep.c \
     's/if (large_drop(bytes) == 0)/if (true)/' memory_limit
+mutant huge_pages_are_never_asked_for plain src/large.c \
+    's/option_huge_pages() \&\&/false \&\&/' huge_pages
+mutant huge_pages_are_always_asked_for plain src/large.c \
+    's/option_huge_pages() \&\&//' huge_pages
 mutant a_block_that_grows_is_counted_twice plain src/os_linux.c \
     's/return map(bytes, OS_MAP_ALIGNMENT, bytes - moved);/return map(bytes, OS_MAP_ALIGNMENT, bytes);/' \
     unit_os memory_limit

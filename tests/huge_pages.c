@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * PARTYALLOC_OPTION_HUGE_PAGES asks for huge pages for large blocks of 4 MiB
+ * and more, and changes nothing for all others: their pages go back as always.
+ */
+#include "support.h"
+
+#include <sys/mman.h>
+
+#include "os.h"
+
+enum { BLOCKS = 100000, SIZE = 1000 };
+
+static size_t asked, given_back;
+
+static int count_advice(void *address, size_t length, int advice)
+{
+    asked += advice == MADV_HUGEPAGE;
+    given_back += advice == MADV_DONTNEED;
+    return madvise(address, length, advice);
+}
+
+static void start(size_t huge_pages)
+{
+    require(partyalloc_set_option(PARTYALLOC_OPTION_HUGE_PAGES, huge_pages) ==
+            0);
+    os_calls.madvise = count_advice;
+}
+
+static void allocate_and_free(size_t size)
+{
+    void *block = partyalloc_allocate(size, ANY_TYPE);
+
+    require(block != NULL);
+    partyalloc_free(block, ANY_TYPE);
+}
+
+static void use_large_blocks(void *unused)
+{
+    (void)unused;
+    start(1);
+    allocate_and_free(3 * MIB);
+    require(asked == 0);
+    allocate_and_free(4 * MIB);
+    require(asked == 1);
+    partyalloc_trim();
+    allocate_and_free(40 * MIB);
+    require(asked == 2);
+}
+
+static void use_large_blocks_without(void *unused)
+{
+    (void)unused;
+    start(0);
+    allocate_and_free(40 * MIB);
+    require(asked == 0);
+}
+
+static void allocate_and_free_many(size_t count)
+{
+    static void *blocks[BLOCKS];
+
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = partyalloc_allocate(SIZE, ANY_TYPE);
+        require(blocks[i] != NULL);
+    }
+    for (size_t i = 0; i < count; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+}
+
+static void use_small_blocks(void *unused)
+{
+    (void)unused;
+    start(1);
+    allocate_and_free_many(BLOCKS);
+    require(asked == 0);
+    /* What has been free for two frames goes when others are freed. */
+    for (int turn = 0; turn < 20; turn++) {
+        sleep_ms(10);
+        allocate_and_free_many(BLOCKS / 50);
+    }
+    require(given_back > 0);
+}
+
+static void they_are_asked_for_large_blocks(void **state)
+{
+    (void)state;
+    assert_child_succeeds(use_large_blocks, NULL);
+}
+
+static void they_are_not_asked_for_by_default(void **state)
+{
+    (void)state;
+    assert_child_succeeds(use_large_blocks_without, NULL);
+}
+
+static void small_blocks_are_as_without_them(void **state)
+{
+    (void)state;
+    assert_child_succeeds(use_small_blocks, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(they_are_asked_for_large_blocks),
+        cmocka_unit_test(they_are_not_asked_for_by_default),
+        cmocka_unit_test(small_blocks_are_as_without_them),
+    };
+
+    return run_all(tests);
+}
