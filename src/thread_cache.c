@@ -138,9 +138,9 @@ static bool purge_step(struct cache *cache)
     return true;
 }
 
-/* Of slabs; or else of large blocks, if too much is kept of them or has been for
- * long. */
-void cache_give_back_step(struct cache *cache)
+/* Gives memory back, one bounded step at a time: of slabs, or else of large
+ * blocks, if too much is kept of them or has been for long. */
+static void give_back_step(struct cache *cache)
 {
     if (option_quiet() || purge_step(cache))
         return;
@@ -212,7 +212,7 @@ static bool make_room(struct cache *cache, unsigned class,
     if (magazine == NULL)
         return false;
     cache_attach(cache, class, cursor, magazine, slots);
-    cache_give_back_step(cache);
+    give_back_step(cache);
     return true;
 }
 
@@ -236,12 +236,16 @@ void cache_free_slow(struct cache *cache, uint32_t entry, void *block)
     if (!bins_push(&cache->bins, entry, block)) {
         /* Not just a thread that got its cache by this call. */
         refuse_double_free(cursor, mine, class, block);
+        bool any = false;
         if (cache_is_medium(cache, class))
-            cache_free_medium(cache, class, mine, block);
+            any = cache_free_medium(cache, class, mine, block);
         else if (!make_room(cache, class, cursor))
-            cache_free_one(cache, class, block);
+            any = cache_free_one(cache, class, block);
         else
             bins_push(&cache->bins, entry, block);
+        /* Once, however many blocks it was. */
+        if (any)
+            give_back_step(cache);
     }
 }
 

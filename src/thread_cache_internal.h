@@ -62,21 +62,19 @@ static inline bool cache_is_medium(const struct cache *cache, unsigned class)
 /* --- Medium and single blocks (thread_cache_medium.c) --------------------- */
 
 /* A block of a medium class whose bin is empty; and to where one goes for that
- * there is no room.  NULL: out of memory. */
+ * there is no room.  NULL: out of memory.  What frees here tells whether any
+ * block went where others may take it: then a step of giving back is due. */
 void *cache_allocate_medium(struct cache *cache, unsigned class);
-void cache_free_medium(struct cache *cache, unsigned class, bool mine,
+bool cache_free_medium(struct cache *cache, unsigned class, bool mine,
                        void *block);
 
 /* Brings so many blocks from the top of a cursor of such a class to rest. */
-void cache_spill_medium(struct cache *cache, unsigned class,
+bool cache_spill_medium(struct cache *cache, unsigned class,
                         struct cursor *cursor, size_t count);
 
 /* A block of any class, past all magazines. */
 void *cache_allocate_one(struct cache *cache, unsigned class);
-void cache_free_one(struct cache *cache, unsigned class, void *block);
-
-/* Gives memory back, one bounded step at a time (thread_cache.c). */
-void cache_give_back_step(struct cache *cache);
+bool cache_free_one(struct cache *cache, unsigned class, void *block);
 
 /* --- Magazines in and out of cursors and lists (thread_cache_room.c) ------ */
 

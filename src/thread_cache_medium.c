@@ -75,38 +75,41 @@ void *cache_allocate_medium(struct cache *cache, unsigned class)
     return bottom[count];
 }
 
-void cache_free_one(struct cache *cache, unsigned class, void *block)
+bool cache_free_one(struct cache *cache, unsigned class, void *block)
 {
     if (cache->checked)
         slab_return_checked(class, block);
     else if (is_local(cache, class) &&
              slab_give_local(&cache->bins.sources[class], class, block))
-        return;
+        return false;
     else
         depot_give_one(class, block);
-    cache_give_back_step(cache);
+    return true;
 }
 
-void cache_spill_medium(struct cache *cache, unsigned class,
+bool cache_spill_medium(struct cache *cache, unsigned class,
                         struct cursor *cursor, size_t count)
 {
+    bool any = false;
     void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
     /* First, see I2. */
     atomic_store_explicit(&cursor->top, top - count, memory_order_release);
     for (size_t i = 0; i < count; i++)
-        cache_free_one(cache, class, top[-(ptrdiff_t)i]);
+        any |= cache_free_one(cache, class, top[-(ptrdiff_t)i]);
+    return any;
 }
 
-void cache_free_medium(struct cache *cache, unsigned class, bool mine,
+bool cache_free_medium(struct cache *cache, unsigned class, bool mine,
                        void *block)
 {
     struct cursor *own = mine ? own_cursor(cache, class) : NULL;
-    if (own == NULL) {
-        cache_free_one(cache, class, block);
-        return;
-    }
+    if (own == NULL)
+        return cache_free_one(cache, class, block);
+    bool any = false;
     if (atomic_load_explicit(&own->top, memory_order_relaxed) == own->limit)
-        cache_spill_medium(cache, class, own, (cursor_slots(own) + 1) / 2);
+        any = cache_spill_medium(cache, class, own,
+                                 (cursor_slots(own) + 1) / 2);
     if (!cursor_push(own, block))
         slab_misuse_slow(class, block);
+    return any;
 }

@@ -128,6 +128,32 @@ static void a_new_mapping_gives_a_step_back(void **state)
     large_drop_all();
 }
 
+/* A free of a small block may let go of several, and still gives back once. */
+static void a_free_of_a_small_block_gives_a_step_back(void **state)
+{
+    enum { COUNT = 4000, LARGE = 60 };
+    static void *blocks[COUNT];
+    const size_t sizes[] = {100, 3000, 5000, 20000, 100000};
+
+    (void)state;
+    for (size_t i = 0; i < LARGE; i++)
+        blocks[i] = allocate(4 * MIB);
+    for (size_t i = 0; i < LARGE; i++)
+        large_free(blocks[i]);
+    size_t kept = large_totals().cached_bytes;
+    for (size_t turn = 0; turn < ARRAY_LENGTH(sizes); turn++) {
+        for (size_t i = 0; i < COUNT; i++)
+            blocks[i] = partyalloc_allocate(sizes[turn], ANY_TYPE);
+        for (size_t i = 0; i < COUNT; i++) {
+            size_t mapped = os_mapped_bytes();
+            partyalloc_free(blocks[i * 7 % COUNT], ANY_TYPE);
+            require(os_mapped_bytes() + STEP >= mapped);
+        }
+    }
+    assert_true(large_totals().cached_bytes < kept);
+    partyalloc_trim();
+}
+
 /* --- at a cap --- */
 
 static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
@@ -300,6 +326,7 @@ int main(void)
         cmocka_unit_test(a_part_of_what_is_live_is_kept_besides),
         cmocka_unit_test(what_blocks_give_up_is_bounded_too),
         cmocka_unit_test(a_new_mapping_gives_a_step_back),
+        cmocka_unit_test(a_free_of_a_small_block_gives_a_step_back),
         cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),
         cmocka_unit_test(what_is_kept_makes_room_for_the_page_map),
         cmocka_unit_test(what_the_system_does_not_unmap_stays_kept),

@@ -217,7 +217,10 @@ mutant the_page_map_finds_no_room plain src/large.c \
     's/while (base == NULL \&\& kept_drop(bytes) != 0)/while (os_mapped_bytes() == 0)/' \
     unit_large_bounds
 mutant a_target_that_stays_is_lost plain src/large.c \
-    's/if (!os_unmap_for_move(to, bytes, moved))/if (!os_unmap_for_move(to, bytes, moved) \&\& false)/' \
+    's/if (!os_unmap_for_move(to, bytes, mapped))/if (!os_unmap_for_move(to, bytes, mapped) \&\& false)/' \
+    unit_large_bounds
+mutant a_free_gives_back_for_each_block plain src/thread_cache_medium.c \
+    's/        depot_give_one(class, block);/        depot_give_one(class, block), large_drop_step(true);/;s/#include "thread_cache_internal.h"/&\n#include "large.h"/' \
     unit_large_bounds
 mutant no_room_is_made_for_a_cache plain src/callbacks.c \
     's/unlikely(block == NULL) \&\& large_drop(ROOM_STEP) != 0/false/' \
