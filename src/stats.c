@@ -21,9 +21,10 @@ static uint64_t minus(uint64_t a, uint64_t b)
 
 static void fill_small(struct partyalloc_stats *stats)
 {
-    struct slab_totals slabs = slab_totals();
-    struct depot_totals depot = depot_totals();
+    /* The way of what is freed: what moves on meanwhile is not missed. */
     struct cache_totals caches = cache_totals();
+    struct depot_totals depot = depot_totals();
+    struct slab_totals slabs = slab_totals();
     uint64_t free_blocks = slabs.resting_blocks + depot.blocks + caches.blocks;
     uint64_t free_bytes = slabs.resting_bytes + depot.bytes + caches.bytes;
 
