@@ -88,6 +88,14 @@ static void *work(void *argument)
     return NULL;
 }
 
+/* A thread that is frozen while it starts may hold locks of the system's. */
+static void await_first_turns(void)
+{
+    for (size_t i = 0; i < WORKERS; i++)
+        while (atomic_load(&workers[i].turns) == 0)
+            usleep(200);
+}
+
 static void start_workers(void)
 {
     const struct sigaction action = {.sa_handler = freeze,
@@ -98,9 +106,11 @@ static void start_workers(void)
     atomic_store(&stop_workers, false);
     for (size_t i = 0; i < WORKERS; i++) {
         workers[i].random.state = i;
+        atomic_store(&workers[i].turns, 0);
         require(pthread_create(&workers[i].thread, NULL, work, &workers[i])
                 == 0);
     }
+    await_first_turns();
 }
 
 static void end_workers(void)
