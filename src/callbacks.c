@@ -110,7 +110,8 @@ FAST_PATH void *allocate_from(size_t offset)
     return allocate_small_slow(offset);
 }
 
-EXPORTED void *partyalloc_allocate(size_t size, uint32_t memory_type_id)
+FAST_ENTRY EXPORTED void *partyalloc_allocate(size_t size,
+                                              uint32_t memory_type_id)
 {
     (void)memory_type_id;
     if (unlikely(size > SMALL_MAX))
@@ -192,7 +193,7 @@ static SLOW_PATH void free_slow(uint32_t entry, void *pointer)
         fatal_misuse("invalid free", pointer);
 }
 
-EXPORTED void partyalloc_free(void *pointer, uint32_t memory_type_id)
+FAST_ENTRY EXPORTED void partyalloc_free(void *pointer, uint32_t memory_type_id)
 {
     (void)memory_type_id;
     uint32_t entry = page_map_entry(pointer);

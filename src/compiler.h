@@ -19,6 +19,11 @@
 /* Inlined even where the compiler's cost model says no: fast paths. */
 #define FAST_PATH static inline __attribute__((always_inline))
 
+/* On the two functions that nearly all calls go to: each begins with a line of
+ * the cache.  Where its instructions lie among these would else change with any
+ * code before it, and with that its time by 5%. */
+#define FAST_ENTRY __attribute__((aligned(CACHE_LINE)))
+
 /* The distance at which two threads' writes do not disturb each other: two
  * lines, since x86-64 prefetches them in pairs. */
 #define CACHE_LINE      64

@@ -97,6 +97,10 @@ size_t os_mapped_bytes(void);
 size_t os_mapped_peak_bytes(void);
 uint64_t os_kernel_calls(void);
 
+/* The number of the processor that the thread runs on, which may be another one
+ * by then; 0 when the system does not say.  No kernel call. */
+unsigned os_processor(void);
+
 /* Nanoseconds of a clock that never goes back.  No kernel call (vDSO). */
 uint64_t os_now(void);
 

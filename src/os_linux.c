@@ -2,6 +2,7 @@
 #include "os.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -306,6 +307,14 @@ static uint64_t read_clock(clockid_t clock)
 uint64_t os_now(void)
 {
     return read_clock(CLOCK_MONOTONIC);
+}
+
+unsigned os_processor(void)
+{
+    int saved = errno;
+    int number = sched_getcpu();
+    errno = saved;
+    return number < 0 ? 0 : (unsigned)number;
 }
 
 uint64_t os_now_coarse(void)

@@ -10,7 +10,7 @@
  * cache line by way of each other's blocks.
  *
  * Owner:     one thread at a time; a cache without a thread lies on the stack
- *            of idle caches (thread.c).
+ *            of idle caches of a processor (thread.c).
  * Readers:   partyalloc_get_stats() reads the tops.
  * Memory:    type-stable (metadata).
  */

@@ -55,7 +55,15 @@ reaches_return() {
         printf '%s\n' "$free" | grep -q ret
 }
 
-plan 9
+plan 10
+# Both functions begin with a line of the cache.
+are_aligned() {
+    nm "$library" | awk '
+        $3 ~ /^partyalloc_(allocate|free)$/ { found++; if ($1 !~ /[048c]0$/) bad++ }
+        END { exit found != 2 || bad }'
+}
+
+check "both_paths_begin_with_a_line_of_the_cache" are_aligned
 check "both_paths_fall_through_to_a_return" reaches_return
 check "an_allocation_is_19_instructions" at_most 19 . "$allocate"
 check "an_allocation_has_3_branches" at_most 3 "$branches" "$allocate"

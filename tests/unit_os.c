@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -259,6 +260,15 @@ static void the_clocks_never_go_back(void **state)
     }
 }
 
+static void a_thread_runs_on_a_processor_that_it_may_use(void **state)
+{
+    cpu_set_t set;
+
+    (void)state;
+    assert_int_equal(sched_getaffinity(0, sizeof set, &set), 0);
+    assert_true(CPU_ISSET(os_processor(), &set));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -273,6 +283,7 @@ int main(void)
         cmocka_unit_test(a_length_that_cannot_be_is_refused),
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
         cmocka_unit_test(errno_is_left_alone),
+        cmocka_unit_test(a_thread_runs_on_a_processor_that_it_may_use),
         cmocka_unit_test(the_clocks_never_go_back),
     };
 

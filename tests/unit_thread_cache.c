@@ -2,6 +2,11 @@
 /* A thread's cache: what it holds, how much of it, and what it hands on. */
 #include "support.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+
 #include "depot.h"
 #include "os.h"
 #include "page_map.h"
@@ -307,6 +312,79 @@ static void an_exited_threads_cache_is_the_next_ones(void **state)
     assert_ptr_not_equal(first, thread_bins);
 }
 
+struct visit {
+    size_t processor;
+    sem_t arrived, leave;
+    pthread_t thread;
+    struct bins *bins;
+};
+
+static void *visit(void *argument)
+{
+    struct visit *visit = argument;
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(visit->processor, &set);
+    require(pthread_setaffinity_np(pthread_self(), sizeof set, &set) == 0);
+    remember_bins(&visit->bins);
+    require(sem_post(&visit->arrived) == 0);
+    while (sem_wait(&visit->leave) != 0)
+        require(errno == EINTR);
+    return NULL;
+}
+
+static void begin_visit(struct visit *visits)
+{
+    require(sem_init(&visits->arrived, 0, 0) == 0);
+    require(sem_init(&visits->leave, 0, 0) == 0);
+    require(pthread_create(&visits->thread, NULL, visit, visits) == 0);
+    while (sem_wait(&visits->arrived) != 0)
+        require(errno == EINTR);
+}
+
+static void end_visit(struct visit *visit)
+{
+    require(sem_post(&visit->leave) == 0);
+    require(pthread_join(visit->thread, NULL) == 0);
+}
+
+/* The first of two neighbours that we may use; CPU_SETSIZE: there are none. */
+static size_t two_processors(void)
+{
+    cpu_set_t set;
+    size_t first = 0;
+
+    require(sched_getaffinity(0, sizeof set, &set) == 0);
+    while (first < CPU_SETSIZE &&
+           !(CPU_ISSET(first, &set) && CPU_ISSET(first + 1, &set)))
+        first++;
+    return first;
+}
+
+static void a_thread_takes_the_cache_that_was_used_on_its_processor(void **state)
+{
+    size_t processor = two_processors();
+    struct visit first = {.processor = processor};
+    struct visit second = {.processor = processor + 1};
+    struct visit heir = first, second_heir = second;
+
+    (void)state;
+    if (processor == CPU_SETSIZE)
+        skip();
+    begin_visit(&first);
+    begin_visit(&second);
+    end_visit(&first);
+    /* Its cache is the one that became idle last. */
+    end_visit(&second);
+    begin_visit(&second_heir);
+    end_visit(&second_heir);
+    assert_ptr_equal(second_heir.bins, second.bins);
+    begin_visit(&heir);
+    end_visit(&heir);
+    assert_ptr_equal(heir.bins, first.bins);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +400,8 @@ int main(void)
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),
+        cmocka_unit_test(
+            a_thread_takes_the_cache_that_was_used_on_its_processor),
     };
 
     return run_all(tests);

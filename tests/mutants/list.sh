@@ -92,8 +92,11 @@ mutant a_flush_forgets_anothers_blocks plain src/thread_cache_room.c \
 mutant an_exiting_thread_keeps_its_blocks plain src/thread.c \
     '/static void exit_thread/,/^}/s/cache_flush(cache);//' thread_exit
 mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
-    '/static void exit_thread/,/^}/s/stack_push(&idle.stack, cache_node(cache));//' \
+    '/static void exit_thread/,/^}/s/put_idle(cache);//' \
     thread_exit short_threads
+mutant any_idle_cache_will_do plain src/thread.c \
+    's/os_processor() % IDLE_STACKS/0/; s/first = os_processor()/first = 0/' \
+    unit_thread_cache
 mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
     late_free thread_exit
