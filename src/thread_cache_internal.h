@@ -18,15 +18,16 @@ struct bin_rest {
     uint32_t batch;                  /* blocks in FILL_BYTES; constant */
     uint32_t fill;                   /* blocks in the last fill */
     uint32_t spill;                  /* blocks that give_older() gave last */
-    void **seen_top;                 /* of the own magazine, by is_idle() */
+    void **seen_top;                 /* of the own magazine, by is_idle(), */
+    void *seen_block;                /* and what was there */
 };
 
 /*
  * What a cache may hold is accounted when a slow path changes it: a loaded
  * magazine counts with all slots up to its limit, another one with its blocks.
- * A limit rises when it is met and never falls while its magazine is loaded,
- * so a bin that goes up and down within what it once reached has no slow path
- * at all.
+ * A limit rises when it is met, and falls a little at a time when another bin
+ * needs the room, so a bin that goes up and down within what it once reached
+ * has hardly any slow path.
  */
 struct cache {
     struct bins bins;

@@ -208,13 +208,15 @@ void cache_flush_bin(struct cache *cache, unsigned class)
     cache->bins.sources[class].growth = 0;
 }
 
-/* Whether the own magazine of a bin is as it was at the last call. */
+/* Whether the own magazine of a bin looks as it did at the last call. */
 static bool is_idle(struct cache *cache, unsigned class)
 {
+    struct bin_rest *rest = &cache->rest[class];
     void **top = atomic_load_explicit(&cache->bins.of_class[class].own.top,
                                       memory_order_relaxed);
-    bool idle = top == cache->rest[class].seen_top;
-    cache->rest[class].seen_top = top;
+    bool idle = top == rest->seen_top && *top == rest->seen_block;
+    rest->seen_top = top;
+    rest->seen_block = *top;
     return idle;
 }
 
@@ -225,6 +227,19 @@ SLOW_PATH void cache_flush_idle(struct cache *cache, unsigned class)
         cache_flush_bin(cache, cache->hand);
 }
 
+/* Takes back a quarter of the slots that a bin does not use: what it does not
+ * reach again in the meantime, others have more use for. */
+static void lower_limit(struct cache *cache, unsigned class)
+{
+    struct cursor *own = &cache->bins.of_class[class].own;
+    void **top = atomic_load_explicit(&own->top, memory_order_relaxed);
+    size_t less = (size_t)(own->limit - top) / 4;
+    if (cache_is_medium(cache, class))
+        return;
+    cache->charged -= less * size_classes[class].size;
+    own->limit -= less;
+}
+
 bool cache_has_room(struct cache *cache, unsigned class, size_t blocks)
 {
     size_t bytes = blocks * size_classes[class].size;
@@ -233,6 +248,8 @@ bool cache_has_room(struct cache *cache, unsigned class, size_t blocks)
     if (likely(cache->charged + bytes <= cache->budget))
         return true;
     cache_flush_idle(cache, class);
+    if (cache->hand != class)
+        lower_limit(cache, cache->hand);
     return cache->charged + bytes <= cache->budget;
 }
 

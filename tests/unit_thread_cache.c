@@ -223,6 +223,47 @@ static void a_full_cache_hands_out_each_block_once(void **state)
     partyalloc_thread_flush();
 }
 
+/* A bin that has once held much and now goes up and down by a little makes room
+ * for another one, but keeps what it holds: it is not idle. */
+static void a_bin_gives_up_slots_that_it_does_not_use(void **state)
+{
+    enum { CLASS = 16, OTHER = 8, ONCE = 25, NOW = 5, TRIES = 8 * CLASS_COUNT };
+    struct cache *cache = cache_of(thread_bins);
+    const struct cursor *own = &cache->bins.of_class[CLASS].own;
+    size_t budget = cache->budget;
+
+    (void)state;
+    for (size_t i = 0; i < ONCE; i++)
+        blocks[i] = allocate(CLASS);
+    for (size_t i = 0; i < ONCE; i++)
+        release(blocks[i]);
+    for (size_t i = NOW; i < ONCE; i++)
+        blocks[i] = allocate(CLASS);
+    uint64_t held = totals().blocks;
+    size_t slots = cursor_slots(own);
+    assert_in_range(slots, ONCE, 2 * ONCE);
+    /* More than it gives up at once. */
+    size_t wanted = (slots - NOW) / 2 * size_classes[CLASS].size /
+                    size_classes[OTHER].size;
+    cache->budget = cache->charged;
+    for (size_t i = 0; i < TRIES && !cache_has_room(cache, OTHER, wanted);
+         i++) {
+        /* Once around: the two on top change places. */
+        if (i % CLASS_COUNT == 0) {
+            void *first = allocate(CLASS), *second = allocate(CLASS);
+            release(first);
+            release(second);
+        }
+    }
+    assert_true(cache_has_room(cache, OTHER, wanted));
+    assert_int_equal(totals().blocks, held);
+    assert_in_range(cursor_slots(own), NOW + 1, slots / 2 + NOW);
+    cache->budget = budget;
+    for (size_t i = NOW; i < ONCE; i++)
+        release(blocks[i]);
+    partyalloc_thread_flush();
+}
+
 /* At the edge of a magazine a thread must not go to the depot each time. */
 static void going_to_and_fro_costs_no_slow_path_each_time(void **state)
 {
@@ -397,6 +438,7 @@ int main(void)
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
         cmocka_unit_test(a_full_cache_hands_out_each_block_once),
+        cmocka_unit_test(a_bin_gives_up_slots_that_it_does_not_use),
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),
