@@ -113,11 +113,12 @@ static struct slab *make(unsigned class, uint32_t owner)
     return slab;
 }
 
-/* Whether a slab's blocks are more with its next holder than elsewhere. */
-static bool mostly_rests(const struct slab *slab)
+/* Whether enough of a slab's blocks are about to be its next holder's, so that
+ * those with others shall come back to it. */
+static bool changes_owner(const struct slab *slab)
 {
     return atomic_load_explicit(&slab->resting, memory_order_relaxed) >=
-           atomic_load_explicit(&slab->carved, memory_order_relaxed) / 2;
+           atomic_load_explicit(&slab->carved, memory_order_relaxed) / 4;
 }
 
 /* A slab that was used before, held for the caller; NULL when there is none. */
@@ -129,7 +130,7 @@ static struct slab *reuse(unsigned class, uint32_t owner)
         /* Held although it was listed: listed by a thread that came late.
          * Its holder will list it again. */
     } while (slab != NULL && !slab_hold(slab));
-    if (slab != NULL && slab->owner != owner && mostly_rests(slab)) {
+    if (slab != NULL && slab->owner != owner && changes_owner(slab)) {
         slab->owner = owner;
         page_map_set(slab->base, size_classes[class].slab_units,
                      page_map_slab_entry(owner, class), slab);

@@ -227,17 +227,24 @@ SLOW_PATH void cache_flush_idle(struct cache *cache, unsigned class)
         cache_flush_bin(cache, cache->hand);
 }
 
+static void lower_limit(struct cache *cache, unsigned class,
+                        struct cursor *cursor)
+{
+    void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
+    size_t less = (size_t)(cursor->limit - top) / 4;
+    cache->charged -= less * size_classes[class].size;
+    cursor->limit -= less;
+}
+
 /* Takes back a quarter of the slots that a bin does not use: what it does not
  * reach again in the meantime, others have more use for. */
-static void lower_limit(struct cache *cache, unsigned class)
+static void narrow(struct cache *cache, unsigned class)
 {
-    struct cursor *own = &cache->bins.of_class[class].own;
-    void **top = atomic_load_explicit(&own->top, memory_order_relaxed);
-    size_t less = (size_t)(own->limit - top) / 4;
+    struct bin *bin = &cache->bins.of_class[class];
     if (cache_is_medium(cache, class))
         return;
-    cache->charged -= less * size_classes[class].size;
-    own->limit -= less;
+    lower_limit(cache, class, &bin->own);
+    lower_limit(cache, class, &bin->foreign);
 }
 
 bool cache_has_room(struct cache *cache, unsigned class, size_t blocks)
@@ -249,7 +256,7 @@ bool cache_has_room(struct cache *cache, unsigned class, size_t blocks)
         return true;
     cache_flush_idle(cache, class);
     if (cache->hand != class)
-        lower_limit(cache, cache->hand);
+        narrow(cache, cache->hand);
     return cache->charged + bytes <= cache->budget;
 }
 

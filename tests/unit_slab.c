@@ -135,6 +135,43 @@ static void a_slab_that_is_held_is_filled_from_by_its_holder_only(void **state)
     assert_null(one.held);
 }
 
+static uint32_t owner_of(const void *block)
+{
+    return page_map_entry(block) >> ENTRY_OWNER_SHIFT;
+}
+
+/* Of a slab of one source `rest` eighths of the blocks rest; another source
+ * takes one of them. */
+static void assert_owner_after(size_t rest, uint32_t owner)
+{
+    enum { CLASS = 29, COUNT = 10 };
+    struct slab_source one = {.owner = OWNER}, other = {.owner = OWNER + 1};
+    size_t resting = COUNT * rest / 8;
+    void *blocks[COUNT], *block;
+
+    assert_int_equal(size_classes[CLASS].capacity, COUNT);
+
+    fill_all(&one, CLASS, blocks, COUNT);
+    assert_int_equal(owner_of(blocks[0]), OWNER);
+    assert_ptr_equal(page_map_descriptor(blocks[0]),
+                     page_map_descriptor(blocks[COUNT - 1]));
+    slab_let_go(&one);
+    slab_return(CLASS, blocks, resting);
+    fill_all(&other, CLASS, &block, 1);
+    assert_int_equal(owner_of(block), owner);
+    slab_return(CLASS, blocks + resting, COUNT - resting);
+    slab_return(CLASS, &block, 1);
+    slab_let_go(&other);
+}
+
+static void a_slab_becomes_that_of_who_gets_a_quarter_of_it(void **state)
+{
+    (void)state;
+    assert_owner_after(4, OWNER + 1);
+    assert_owner_after(3, OWNER + 1);
+    assert_owner_after(1, OWNER);
+}
+
 /* --- Blocks that go one by one --- */
 
 enum { SINGLE_CLASS = 36, SINGLES = 600 };
@@ -411,6 +448,7 @@ int main(void)
         cmocka_unit_test(what_came_to_rest_is_taken_before_more_is_carved),
         cmocka_unit_test(a_slab_is_listed_as_soon_as_some_blocks_rest),
         cmocka_unit_test(a_slab_that_is_held_is_filled_from_by_its_holder_only),
+        cmocka_unit_test(a_slab_becomes_that_of_who_gets_a_quarter_of_it),
         cmocka_unit_test(a_single_block_goes_to_and_fro),
         cmocka_unit_test(what_others_bring_to_rest_is_the_holders_to_take),
         cmocka_unit_test(what_rests_with_its_holder_is_left_to_others),

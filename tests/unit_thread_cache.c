@@ -223,44 +223,95 @@ static void a_full_cache_hands_out_each_block_once(void **state)
     partyalloc_thread_flush();
 }
 
-/* A bin that has once held much and now goes up and down by a little makes room
- * for another one, but keeps what it holds: it is not idle. */
-static void a_bin_gives_up_slots_that_it_does_not_use(void **state)
+static void *allocate_many(void *class)
 {
-    enum { CLASS = 16, OTHER = 8, ONCE = 25, NOW = 5, TRIES = 8 * CLASS_COUNT };
-    struct cache *cache = cache_of(thread_bins);
-    const struct cursor *own = &cache->bins.of_class[CLASS].own;
-    size_t budget = cache->budget;
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(*(unsigned *)class);
+    return NULL;
+}
 
-    (void)state;
-    for (size_t i = 0; i < ONCE; i++)
-        blocks[i] = allocate(CLASS);
-    for (size_t i = 0; i < ONCE; i++)
-        release(blocks[i]);
-    for (size_t i = NOW; i < ONCE; i++)
-        blocks[i] = allocate(CLASS);
-    uint64_t held = totals().blocks;
-    size_t slots = cursor_slots(own);
-    assert_in_range(slots, ONCE, 2 * ONCE);
-    /* More than it gives up at once. */
-    size_t wanted = (slots - NOW) / 2 * size_classes[CLASS].size /
-                    size_classes[OTHER].size;
+enum { BUSY = 16, NEEDY = 8 }; /* classes */
+
+/* Spends the budget, and asks for room in one class again and again while the
+ * bin of another is in use. */
+static bool gets_room_from_a_busy_bin(size_t wanted)
+{
+    struct cache *cache = cache_of(thread_bins);
+    size_t budget = cache->budget;
+    bool got = false;
+
     cache->budget = cache->charged;
-    for (size_t i = 0; i < TRIES && !cache_has_room(cache, OTHER, wanted);
-         i++) {
+    for (size_t i = 0; i < 8 * CLASS_COUNT && !got; i++) {
+        got = cache_has_room(cache, NEEDY, wanted);
         /* Once around: the two on top change places. */
         if (i % CLASS_COUNT == 0) {
-            void *first = allocate(CLASS), *second = allocate(CLASS);
+            void *first = allocate(BUSY), *second = allocate(BUSY);
             release(first);
             release(second);
         }
     }
-    assert_true(cache_has_room(cache, OTHER, wanted));
+    cache->budget = budget;
+    return got;
+}
+
+/* So many slots of the busy class, in blocks of the needy one. */
+static size_t room_of(size_t slots)
+{
+    return slots * size_classes[BUSY].size / size_classes[NEEDY].size;
+}
+
+/* A bin that has once held much and now goes up and down by a little makes room
+ * for another one, but keeps what it holds: it is not idle. */
+static void a_bin_gives_up_slots_that_it_does_not_use(void **state)
+{
+    enum { ONCE = 25, NOW = 5 };
+    const struct cursor *own = &thread_bins->of_class[BUSY].own;
+
+    (void)state;
+    for (size_t i = 0; i < ONCE; i++)
+        blocks[i] = allocate(BUSY);
+    for (size_t i = 0; i < ONCE; i++)
+        release(blocks[i]);
+    for (size_t i = NOW; i < ONCE; i++)
+        blocks[i] = allocate(BUSY);
+    uint64_t held = totals().blocks;
+    size_t slots = cursor_slots(own);
+    assert_in_range(slots, ONCE, 2 * ONCE);
+    /* More than is given up at one look. */
+    assert_true(gets_room_from_a_busy_bin(room_of((slots - NOW) / 2)));
     assert_int_equal(totals().blocks, held);
     assert_in_range(cursor_slots(own), NOW + 1, slots / 2 + NOW);
-    cache->budget = budget;
     for (size_t i = NOW; i < ONCE; i++)
         release(blocks[i]);
+    partyalloc_thread_flush();
+}
+
+/* A few blocks of another thread do not keep room for a magazine of them. */
+static void slots_for_anothers_blocks_are_given_up_too(void **state)
+{
+    enum { FEW = 2, FROM = MANY / 2, TO = FROM + FEW };
+    const struct bin *bin = &thread_bins->of_class[BUSY];
+    unsigned class = BUSY;
+
+    (void)state;
+    run_thread(allocate_many, &class);
+    /* So that no full magazine comes from there. */
+    depot_drain_all();
+    void *first = allocate(BUSY), *second = allocate(BUSY);
+    /* Of slabs in the middle: the lowest one may have become ours just now. */
+    for (size_t i = FROM; i < TO; i++)
+        release(blocks[i]);
+    release(first);
+    release(second);
+    size_t slots = cursor_slots(&bin->foreign);
+    assert_in_range(slots, 8 * FEW, MANY);
+    /* More than the slots for own blocks would make. */
+    assert_true(gets_room_from_a_busy_bin(
+        room_of((cursor_slots(&bin->own) + slots) / 2 - 1)));
+    assert_in_range(cursor_slots(&bin->foreign), FEW + 1, slots * 3 / 4);
+    for (size_t i = 0; i < MANY; i++)
+        if (i < FROM || i >= TO)
+            release(blocks[i]);
     partyalloc_thread_flush();
 }
 
@@ -291,13 +342,6 @@ static void going_to_and_fro_costs_no_slow_path_each_time(void **state)
                     <= 2 * swing * ROUNDS / 20 + ROUNDS / 10);
     }
     partyalloc_thread_flush();
-}
-
-static void *allocate_many(void *class)
-{
-    for (size_t i = 0; i < MANY; i++)
-        blocks[i] = allocate(*(unsigned *)class);
-    return NULL;
 }
 
 /* Passive false sharing: a thread that frees another's blocks does not get
@@ -439,6 +483,7 @@ int main(void)
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
         cmocka_unit_test(a_full_cache_hands_out_each_block_once),
         cmocka_unit_test(a_bin_gives_up_slots_that_it_does_not_use),
+        cmocka_unit_test(slots_for_anothers_blocks_are_given_up_too),
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),

@@ -84,13 +84,20 @@ mutant a_magazine_gives_one_twice plain src/thread_cache.h \
 mutant a_cache_has_no_bound plain src/thread_cache_room.c \
     's/cache->charged + bytes <= cache->budget/true/' options unit_thread_cache
 mutant a_limit_never_falls plain src/thread_cache_room.c \
-    's/own->limit -= less;//; s/cache->charged -= less \*/cache->charged -= 0 */' \
+    's/cursor->limit -= less;//; s/cache->charged -= less \*/cache->charged -= 0 */' \
     unit_thread_cache
+mutant anothers_slots_are_kept plain src/thread_cache_room.c \
+    's/lower_limit(cache, class, &bin->foreign);//' unit_thread_cache
 mutant a_bin_with_other_blocks_is_idle plain src/thread_cache_room.c \
     's/ && \*top == rest->seen_block//' unit_thread_cache
 mutant a_flush_forgets_anothers_blocks plain src/thread_cache_room.c \
     's/hand_on(cache, class, cache_detach(cache, class, &bin->foreign), true);//' \
     unit_thread_cache cross_thread thread_exit
+
+mutant a_slab_keeps_its_owner plain src/slab.c \
+    's/ && changes_owner(slab)/ \&\& false/' unit_slab
+mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
+    's/ && changes_owner(slab)//' unit_slab
 
 # --- Threads ---
 
