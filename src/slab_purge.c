@@ -31,7 +31,7 @@ enum { AGE_SHIFT = 25 }; /* nanoseconds: about 33 ms, two frames */
 
 static uint32_t current_age(void)
 {
-    return (uint32_t)(os_now() >> AGE_SHIFT);
+    return (uint32_t)(os_now_coarse() >> AGE_SHIFT);
 }
 
 static enum slab_set set_of_age(uint32_t age)

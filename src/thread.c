@@ -16,43 +16,14 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <string.h>
 
 #include "depot.h"
-#include "os.h"
 #include "partyalloc.h"
-#include "stack.h"
 
 static struct bins bins_absent = BINS_EMPTY;
 static struct bins bins_departed = BINS_EMPTY;
 
 _Thread_local struct bins *thread_bins = &bins_absent;
-
-/*
- * Caches that no thread uses; all of them flushed.  They lie by the processor
- * that their last thread ended on: the next one to begin there is most likely
- * its successor, and what that inherits are then blocks of its own cache.
- */
-enum { IDLE_STACKS = 8 };
-static struct {
-    _Alignas(CACHE_LINE_PAIR) struct stack stack;
-} idle[IDLE_STACKS];
-
-static void put_idle(struct cache *cache)
-{
-    /* Publishes the cache to take_idle(). */
-    stack_push(&idle[os_processor() % IDLE_STACKS].stack, cache_node(cache));
-}
-
-/* NULL: there is none. */
-static struct cache *take_idle(void)
-{
-    unsigned first = os_processor(), retries = 0;
-    struct stack_node *node = NULL;
-    for (unsigned i = 0; i < IDLE_STACKS && node == NULL; i++)
-        node = stack_pop(&idle[(first + i) % IDLE_STACKS].stack, &retries);
-    return node != NULL ? cache_of_node(node) : NULL;
-}
 
 /* --- The key whose destructor tells of a thread's end --------------------- */
 
@@ -65,8 +36,7 @@ static void exit_thread(void *value)
 {
     struct cache *cache = value;
     thread_bins = &bins_departed;
-    cache_flush(cache);
-    put_idle(cache);
+    cache_put_left(cache);
 }
 
 /* Makes the key; the state then.  KEY_MAKING when another thread is about to.
@@ -104,7 +74,7 @@ static void bind(struct cache *cache)
 SLOW_PATH struct cache *thread_enter_slow(void)
 {
     int saved = errno;
-    struct cache *cache = take_idle();
+    struct cache *cache = cache_take_idle();
     if (cache == NULL)
         cache = cache_make();
     if (cache != NULL && thread_bins == &bins_absent)
@@ -115,8 +85,7 @@ SLOW_PATH struct cache *thread_enter_slow(void)
 
 SLOW_PATH void thread_leave_slow(struct cache *cache)
 {
-    cache_flush(cache);
-    put_idle(cache);
+    cache_put_left(cache);
 }
 
 void thread_flush(void)
@@ -134,14 +103,14 @@ void thread_flush(void)
  */
 static void after_fork_in_child(void)
 {
-    memset(idle, 0, sizeof(idle));
+    cache_forget_idle();
     for (struct cache *cache = cache_next(NULL); cache != NULL;
          cache = cache_next(cache)) {
         if (cache_bins(cache) == thread_bins)
             continue;
         cache_flush(cache);
         cache_settle(cache);
-        put_idle(cache);
+        cache_put_flushed(cache);
     }
     /* Nobody comes for what is left to them. */
     depot_drain_all();

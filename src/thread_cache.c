@@ -87,13 +87,18 @@ static void *refill(struct cache *cache, unsigned class)
 }
 
 /* A magazine of the depot: one with blocks of this cache, or, before a slab has
- * to be found, one that others can spare. */
+ * to be found, one that others can spare or that threads have left. */
 static struct magazine *take_from_depot(struct cache *cache, unsigned class)
 {
     const struct slab_source *source = &cache->bins.sources[class];
-    struct magazine *magazine = slab_is_ready(source)
-                                    ? depot_take_own(class, source->owner)
-                                    : depot_take(class, source->owner);
+    struct magazine *magazine;
+    if (slab_is_ready(source)) {
+        magazine = depot_take_own(class, source->owner);
+    } else {
+        magazine = depot_take(class, source->owner);
+        if (magazine == NULL && cache_flush_left(LEFT_AGE))
+            magazine = depot_take(class, source->owner);
+    }
     if (magazine != NULL)
         count_up(&cache->pops);
     return magazine;
@@ -254,15 +259,40 @@ void cache_free_without(uint32_t entry, void *block)
     slab_return_checked(page_map_class(entry), block);
 }
 
+/* Whether a class has neither a magazine nor a slab. */
+static bool is_unused(const struct cache *cache, unsigned class)
+{
+    const struct bin *bin = &cache->bins.of_class[class];
+    return cursor_slots(&bin->own) == 0 && cursor_slots(&bin->foreign) == 0 &&
+           cache->bins.sources[class].held == NULL &&
+           atomic_load_explicit(&cache->rest[class].full,
+                                memory_order_relaxed) == NULL;
+}
+
+static void flush_from(struct cache *cache, unsigned first)
+{
+    for (unsigned class = first; class < CLASS_COUNT; class++) {
+        if (is_unused(cache, class))
+            continue;
+        cache_flush_bin(cache, class);
+        while (cache->bins.sources[class].held != NULL)
+            slab_let_go(&cache->bins.sources[class]);
+    }
+}
+
 void cache_flush(struct cache *cache)
 {
     /* First, since their count may be off in the child of a fork, and again
      * with what is emptied now. */
     cache_flush_empties(cache);
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
-        cache_flush_bin(cache, class);
-        while (cache->bins.sources[class].held != NULL)
-            slab_let_go(&cache->bins.sources[class]);
-    }
+    flush_from(cache, 0);
     cache_flush_empties(cache);
+}
+
+void cache_flush_for_successor(struct cache *cache)
+{
+    for (unsigned class = 0; class < cache->medium_from; class++)
+        if (cursor_slots(&cache->bins.of_class[class].foreign) != 0)
+            cache_flush_foreign(cache, class);
+    flush_from(cache, cache->medium_from);
 }

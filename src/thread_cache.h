@@ -9,8 +9,7 @@
  * ever handed on whole, so that two threads do not come to write into one
  * cache line by way of each other's blocks.
  *
- * Owner:     one thread at a time; a cache without a thread lies on the stack
- *            of idle caches of a processor (thread.c).
+ * Owner:     one thread at a time, or nobody (thread_cache_idle.c).
  * Readers:   partyalloc_get_stats() reads the tops.
  * Memory:    type-stable (metadata).
  */
@@ -168,11 +167,27 @@ static inline struct cache *cache_of(struct bins *bins)
     return (struct cache *)(void *)bins;
 }
 
-/* For thread.c: the link by which an idle cache lies on a stack, and all
- * caches ever made, one after the other. */
-struct stack_node *cache_node(struct cache *cache);
-struct cache *cache_of_node(struct stack_node *node);
-struct cache *cache_next(struct cache *cache); /* NULL: the first one */
+/* All caches ever made, one after the other; NULL: the first one. */
+struct cache *cache_next(struct cache *cache);
+
+/* --- Without a thread (thread_cache_idle.c) ------------------------------- */
+
+/* Gives up a cache: with the small blocks of its own, or flushed before. */
+void cache_put_left(struct cache *cache);
+void cache_put_flushed(struct cache *cache);
+
+/* Takes one that was given up; NULL: there is none. */
+struct cache *cache_take_idle(void);
+
+/* Hands on what was left in caches, for `age` nanoseconds at least, and LEFT_AGE
+ * is when others may want it.  False: there is none such. */
+bool cache_flush_left(uint64_t age);
+#define LEFT_AGE ((uint64_t)100 * 1000 * 1000)
+
+/* Forgets them all: the child of a fork puts them there anew. */
+void cache_forget_idle(void);
+
+/* --- Statistics ----------------------------------------------------------- */
 
 struct cache_totals {
     uint64_t caches;

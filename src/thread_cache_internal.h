@@ -122,10 +122,16 @@ bool cache_has_room(struct cache *cache, unsigned class, size_t blocks);
 bool cache_raise_limit(struct cache *cache, unsigned class,
                        struct cursor *cursor);
 
-/* Hands on what a bin holds; or the next bin, if it has been idle since it was
- * looked at last and is not that of `class`. */
+/* Hands on what a bin holds; of that, the blocks of others only; or the next
+ * bin, if it has been idle since it was looked at last and is not that of
+ * `class`. */
 void cache_flush_bin(struct cache *cache, unsigned class);
+void cache_flush_foreign(struct cache *cache, unsigned class);
 void cache_flush_idle(struct cache *cache, unsigned class);
+
+/* Hands on what is of no use to the next thread, the blocks of others, or is
+ * much memory, medium blocks. */
+void cache_flush_for_successor(struct cache *cache);
 
 /* Counts an event; by the owner of the cache only, so that it need not be an
  * atomic addition. */

@@ -51,17 +51,6 @@ struct cache *cache_make(void)
     return cache;
 }
 
-struct stack_node *cache_node(struct cache *cache)
-{
-    return &cache->node;
-}
-
-struct cache *cache_of_node(struct stack_node *node)
-{
-    return (struct cache *)(void *)((char *)node -
-                                    offsetof(struct cache, node));
-}
-
 struct cache *cache_next(struct cache *cache)
 {
     /* Pairs with cache_make(). */

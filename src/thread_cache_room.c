@@ -192,6 +192,12 @@ static void hand_on(struct cache *cache, unsigned class,
         cache_put_empty(cache, magazine);
 }
 
+void cache_flush_foreign(struct cache *cache, unsigned class)
+{
+    struct cursor *foreign = &cache->bins.of_class[class].foreign;
+    hand_on(cache, class, cache_detach(cache, class, foreign), true);
+}
+
 void cache_flush_bin(struct cache *cache, unsigned class)
 {
     struct bin *bin = &cache->bins.of_class[class];
@@ -203,7 +209,7 @@ void cache_flush_bin(struct cache *cache, unsigned class)
     while ((magazine = cache_take_full(cache, class)) != NULL)
         hand_on(cache, class, magazine, false);
     hand_on(cache, class, cache_detach(cache, class, &bin->own), false);
-    hand_on(cache, class, cache_detach(cache, class, &bin->foreign), true);
+    cache_flush_foreign(cache, class);
     cache->rest[class].fill = 0;
     cache->bins.sources[class].growth = 0;
 }

@@ -13,6 +13,7 @@
 #include "partyalloc.h"
 #include "slab.h"
 #include "thread.h"
+#include "thread_cache.h"
 
 /*
  * Free memory decays: at the end of each period the memory that may stay
@@ -58,6 +59,7 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 {
     uint64_t start = os_now();
     if (begins_period(start)) {
+        cache_flush_left(LEFT_AGE);
         depot_drain_idle();
         lower_target();
     }
@@ -74,6 +76,7 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 EXPORTED size_t partyalloc_trim(void)
 {
     thread_flush();
+    cache_flush_left(0);
     depot_drain_all();
     return slab_trim() + large_drop_all();
 }

@@ -20,10 +20,10 @@ slab_index:     metadata os size_class
 slab:           chunk magazine metadata os page_map size_class slab_index
 depot:          magazine metadata os page_map size_class slab
 large:          options os page_map
-thread_cache:   depot large magazine metadata options page_map size_class slab
-thread:         depot options os partyalloc stack thread_cache
+thread_cache:   depot large magazine metadata options os page_map size_class slab stack
+thread:         depot options partyalloc thread_cache
 callbacks:      large page_map partyalloc size_class slab thread thread_cache
-upkeep:         chunk depot large metadata options os partyalloc slab thread
+upkeep:         chunk depot large metadata options os partyalloc slab thread thread_cache
 service:        partyalloc
 stats:          depot large metadata os page_map partyalloc slab thread_cache
 '

@@ -7,7 +7,7 @@
 /* In each thread's turn: so many blocks, of which half are left behind. */
 enum { BLOCKS = 64 };
 
-enum { THREADS = UNDER_SANITIZER ? 2000 : 10000, WARM_UP = THREADS / 10 };
+enum { THREADS = UNDER_SANITIZER ? 2000 : 10000, WARM_UP = THREADS / 4 };
 
 struct heirloom {
     struct filled blocks[BLOCKS];

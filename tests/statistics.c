@@ -136,6 +136,7 @@ static void free_bytes_rest_somewhere(void **state)
     struct partyalloc_stats stats;
 
     (void)state;
+    partyalloc_trim();
     allocate_all(&random, 1, 2000);
     uint64_t bytes = usable_bytes();
     free_all(NULL);

@@ -4,9 +4,13 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LEFT = 1000, SIZE = 64 };
+
+/* What a thread's cache may hold of small blocks. */
+enum { CACHE_BYTES = 512 * KIB };
 
 struct leavings {
     void *blocks[LEFT];
@@ -51,12 +55,19 @@ static size_t find_leavings(const struct leavings *leavings, size_t attempts)
     return found;
 }
 
+/* Longer than what an exited thread leaves is kept for its successor. */
+static void wait_until_it_is_for_all(void)
+{
+    nanosleep(&(struct timespec){0, 150000000}, NULL);
+}
+
 static void an_exited_threads_free_blocks_serve_the_others(void **state)
 {
     static struct leavings leavings;
 
     (void)state;
     run_thread(leave_free_blocks, &leavings);
+    wait_until_it_is_for_all();
     assert_int_equal(find_leavings(&leavings, 8 * LEFT), LEFT);
 }
 
@@ -137,14 +148,73 @@ static void a_later_thread_takes_over_the_cache_of_an_exited_one(void **state)
     assert_int_equal(stats_now().mapped_bytes, mapped);
 }
 
-static void no_bytes_rest_in_the_caches_of_exited_threads(void **state)
+/* What caches hold beyond what is in that of this thread. */
+static size_t left_in_caches(void)
+{
+    partyalloc_thread_flush();
+    return stats_now().cache_bytes;
+}
+
+static void *leave_as_much_as_a_cache_takes(void *unused)
+{
+    enum { BLOCKS = 2000, BYTES = 1024 };
+    static _Thread_local void *blocks[BLOCKS];
+
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] = partyalloc_allocate(BYTES, ANY_TYPE);
+    for (size_t i = 0; i < BLOCKS; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    return unused;
+}
+
+static void few_bytes_rest_in_the_caches_of_exited_threads(void **state)
 {
     (void)state;
-    partyalloc_thread_flush();
-    uint64_t before = stats_now().cache_bytes;
-    for (int i = 0; i < 20; i++)
-        run_threads(4, churn, NULL, 0);
-    assert_in_range(stats_now().cache_bytes, 0, before);
+    partyalloc_trim();
+    for (int i = 0; i < 4; i++)
+        run_threads(32, leave_as_much_as_a_cache_takes, NULL, 0);
+    assert_in_range(left_in_caches(), 1, 8 * CACHE_BYTES);
+}
+
+static void a_trim_reaches_the_caches_of_exited_threads(void **state)
+{
+    (void)state;
+    run_threads(4, leave_as_much_as_a_cache_takes, NULL, 0);
+    assert_true(left_in_caches() > 0);
+    partyalloc_trim();
+    assert_int_equal(left_in_caches(), 0);
+}
+
+static void upkeep_reaches_the_caches_of_exited_threads(void **state)
+{
+    (void)state;
+    partyalloc_maintain(0);
+    run_threads(4, leave_as_much_as_a_cache_takes, NULL, 0);
+    partyalloc_maintain(0);
+    assert_true(left_in_caches() > 0);
+    wait_until_it_is_for_all();
+    partyalloc_maintain(0);
+    assert_int_equal(left_in_caches(), 0);
+}
+
+static void *leave_medium_blocks(void *unused)
+{
+    enum { BLOCKS = 20, BYTES = 32768 };
+    void *blocks[BLOCKS];
+
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] = partyalloc_allocate(BYTES, ANY_TYPE);
+    for (size_t i = 0; i < BLOCKS; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    return unused;
+}
+
+static void medium_blocks_are_not_kept_for_a_later_thread(void **state)
+{
+    (void)state;
+    partyalloc_trim();
+    run_thread(leave_medium_blocks, NULL);
+    assert_int_equal(left_in_caches(), 0);
 }
 
 static void *exit_early(void *unused)
@@ -188,7 +258,10 @@ int main(void)
         cmocka_unit_test(an_exited_threads_free_blocks_serve_a_later_thread),
         cmocka_unit_test(live_blocks_outlive_their_thread),
         cmocka_unit_test(a_later_thread_takes_over_the_cache_of_an_exited_one),
-        cmocka_unit_test(no_bytes_rest_in_the_caches_of_exited_threads),
+        cmocka_unit_test(few_bytes_rest_in_the_caches_of_exited_threads),
+        cmocka_unit_test(a_trim_reaches_the_caches_of_exited_threads),
+        cmocka_unit_test(upkeep_reaches_the_caches_of_exited_threads),
+        cmocka_unit_test(medium_blocks_are_not_kept_for_a_later_thread),
         cmocka_unit_test(a_thread_may_end_by_pthread_exit_or_cancellation),
     };
 

@@ -98,7 +98,7 @@ static void of_each_medium_class_a_cache_keeps_a_few_blocks(void **state)
 
 enum { LEFT_CLASS = 20, LEFT_BLOCKS = 200 };
 
-static void *leave_blocks_in_the_depot(void *unused)
+static void *leave_blocks(void *unused)
 {
     void *mine[LEFT_BLOCKS];
 
@@ -109,16 +109,19 @@ static void *leave_blocks_in_the_depot(void *unused)
     return unused;
 }
 
-static void memory_runs_out_when_all_of_it_is_taken(void **state)
+/* What a thread left, `flushed` to the depot or in its cache. */
+static void run_out_of_memory(bool flushed)
 {
     size_t size = size_classes[LEFT_CLASS].size;
     void *list = NULL;
     void **block;
 
-    (void)state;
     depot_drain_all();
-    run_thread(leave_blocks_in_the_depot, NULL);
-    assert_true(depot_totals().blocks > 0);
+    run_thread(leave_blocks, NULL);
+    if (flushed) {
+        cache_flush_left(0);
+        assert_true(depot_totals().blocks > 0);
+    }
     os_set_limit(os_mapped_bytes());
     while ((block = partyalloc_allocate(size, ANY_TYPE)) != NULL) {
         *block = list;
@@ -126,11 +129,35 @@ static void memory_runs_out_when_all_of_it_is_taken(void **state)
     }
     os_set_limit(0);
     assert_int_equal(depot_totals().blocks, 0);
+    assert_int_equal(totals().blocks, 0);
     while ((block = list) != NULL) {
         list = *block;
         release(block);
     }
     partyalloc_thread_flush();
+}
+
+static void memory_runs_out_when_all_of_it_is_taken(void **state)
+{
+    (void)state;
+    run_out_of_memory(true);
+}
+
+static void memory_runs_out_when_all_that_threads_left_is_taken(void **state)
+{
+    (void)state;
+    run_out_of_memory(false);
+}
+
+static void what_a_thread_left_is_not_for_all_at_once(void **state)
+{
+    (void)state;
+    cache_flush_left(0);
+    run_thread(leave_blocks, NULL);
+    assert_false(cache_flush_left(LEFT_AGE));
+    assert_true(totals().blocks > 0);
+    assert_true(cache_flush_left(0));
+    assert_int_equal(totals().blocks, 0);
 }
 
 static void a_class_that_is_idle_is_emptied(void **state)
@@ -353,6 +380,7 @@ static void anothers_block_is_not_handed_out_again_at_once(void **state)
     (void)state;
     void *own = allocate(class);
     run_thread(allocate_many, &class);
+    cache_flush_left(0);
     for (size_t i = 0; i < 10; i++) {
         release(blocks[i]);
         void *next = allocate(class);
@@ -477,8 +505,10 @@ int main(void)
         cmocka_unit_test(an_own_block_comes_back_first),
         cmocka_unit_test(a_cache_stays_within_its_bytes),
         cmocka_unit_test(of_each_medium_class_a_cache_keeps_a_few_blocks),
+        cmocka_unit_test(what_a_thread_left_is_not_for_all_at_once),
         cmocka_unit_test(a_class_that_is_idle_is_emptied),
         cmocka_unit_test(memory_runs_out_when_all_of_it_is_taken),
+        cmocka_unit_test(memory_runs_out_when_all_that_threads_left_is_taken),
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
         cmocka_unit_test(a_full_cache_hands_out_each_block_once),

@@ -91,7 +91,7 @@ mutant anothers_slots_are_kept plain src/thread_cache_room.c \
 mutant a_bin_with_other_blocks_is_idle plain src/thread_cache_room.c \
     's/ && \*top == rest->seen_block//' unit_thread_cache
 mutant a_flush_forgets_anothers_blocks plain src/thread_cache_room.c \
-    's/hand_on(cache, class, cache_detach(cache, class, &bin->foreign), true);//' \
+    's/hand_on(cache, class, cache_detach(cache, class, foreign), true);//' \
     unit_thread_cache cross_thread thread_exit
 
 mutant a_slab_keeps_its_owner plain src/slab.c \
@@ -101,14 +101,28 @@ mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
 
 # --- Threads ---
 
-mutant an_exiting_thread_keeps_its_blocks plain src/thread.c \
-    '/static void exit_thread/,/^}/s/cache_flush(cache);//' thread_exit
 mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
-    '/static void exit_thread/,/^}/s/put_idle(cache);//' \
+    '/static void exit_thread/,/^}/s/cache_put_left(cache);//' \
     thread_exit short_threads
-mutant any_idle_cache_will_do plain src/thread.c \
-    's/os_processor() % IDLE_STACKS/0/; s/first = os_processor()/first = 0/' \
-    unit_thread_cache
+mutant any_idle_cache_will_do plain src/thread_cache_idle.c \
+    's/os_processor() % PLACES/0/' unit_thread_cache
+mutant a_left_cache_is_lost_to_the_next_one plain src/thread_cache_idle.c \
+    's/if (before != NULL)/if (false)/' thread_exit short_threads
+mutant a_left_cache_is_nobodys plain src/thread_cache_idle.c \
+    's/since + age <= now ? take_left(place) : NULL/NULL/' thread_exit
+mutant a_left_cache_is_anybodys_at_once plain src/thread_cache_idle.c \
+    's/since + age <= now/true/' unit_thread_cache
+mutant a_successor_gets_medium_blocks plain src/thread_cache.c \
+    's/flush_from(cache, cache->medium_from);//' thread_exit
+mutant a_successor_gets_anothers_blocks plain src/thread_cache.c \
+    '/^void cache_flush_for_successor/,/^}/s/cache_flush_foreign(cache, class);/;/' \
+    thread_exit
+mutant memory_runs_out_beside_a_left_cache plain src/callbacks.c \
+    's/ && cache_flush_left(0))/ \&\& false)/' unit_thread_cache
+mutant a_trim_passes_left_caches_by plain src/upkeep.c \
+    's/cache_flush_left(0);//' thread_exit
+mutant upkeep_passes_left_caches_by plain src/upkeep.c \
+    's/cache_flush_left(LEFT_AGE);//' thread_exit
 mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
     late_free thread_exit
