@@ -109,6 +109,8 @@ static void print_stats(const struct run *run)
         const char *name;
         uint64_t count;
     } counts[] = {
+        {"cache_misses", now.cache_misses - start->cache_misses},
+        {"cache_overflows", now.cache_overflows - start->cache_overflows},
         {"depot_pushes", now.depot_pushes - start->depot_pushes},
         {"depot_pops", now.depot_pops - start->depot_pops},
         {"depot_retries", now.depot_retries - start->depot_retries},

@@ -138,8 +138,9 @@ function write_summary(    i, j, f, figures, figure, file)
     file = results "/summary.csv"
     print "workload,allocator,figure,best,median" > file
     f = split("ns cpu_ns peak_kib final_kib freed_kib rest_kib p50_ns p99_ns " \
-              "p99.9_ns p99.99_ns max_ns max_own_ns depot_pushes depot_pops " \
-              "depot_retries kernel_calls", figures, " ")
+              "p99.9_ns p99.99_ns max_ns max_own_ns cache_misses " \
+              "cache_overflows depot_pushes depot_pops depot_retries " \
+              "kernel_calls", figures, " ")
     for (i = 1; i <= workloads; i++)
         for (j = 1; j <= allocators; j++)
             for (figure = 1; figure <= f; figure++)
@@ -284,12 +285,14 @@ function depot_table(    i, w, shown, operations)
         if (!known(w, "partyalloc", "depot_pops"))
             continue
         if (!shown++) {
-            heading("The depot of partyalloc, per 1,000 operations")
-            printf "%-17s %9s %9s %9s %13s\n", "workload", "pushes", "pops",
-                "retries", "kernel calls"
+            heading("The slow ways of partyalloc, per 1,000 operations")
+            printf "%-17s %9s %9s %9s %9s %9s %13s\n", "workload", "misses",
+                "overflows", "pushes", "pops", "retries", "kernel calls"
         }
         operations = median(w, "partyalloc", "all_operations") / 1000
-        printf "%-17s %9.3f %9.3f %9.5f %13.5f\n", w,
+        printf "%-17s %9.3f %9.3f %9.3f %9.3f %9.5f %13.5f\n", w,
+            median(w, "partyalloc", "cache_misses") / operations,
+            median(w, "partyalloc", "cache_overflows") / operations,
             median(w, "partyalloc", "depot_pushes") / operations,
             median(w, "partyalloc", "depot_pops") / operations,
             median(w, "partyalloc", "depot_retries") / operations,

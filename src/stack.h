@@ -68,6 +68,13 @@ static inline bool stack_try_pop(struct stack *stack, struct stack_node **node)
     return done;
 }
 
+/* The uppermost node at this moment, for a prefetch: another thread may have it
+ * already.  NULL: there is none. */
+static inline void *stack_peek(struct stack *stack)
+{
+    return ck_pr_load_ptr(&stack->head.head);
+}
+
 #else /* PARTYALLOC_STACK_C11 */
 
 struct stack_node {
@@ -94,6 +101,13 @@ static inline bool stack_try_push(struct stack *stack, struct stack_node *node)
     return atomic_compare_exchange_strong_explicit(&stack->head, &head, update,
                                                    memory_order_release,
                                                    memory_order_relaxed);
+}
+
+/* As above.  Relaxed: nothing is read there. */
+static inline void *stack_peek(struct stack *stack)
+{
+    return (void *)(atomic_load_explicit(&stack->head, memory_order_relaxed) &
+                    STACK_ADDRESS);
 }
 
 /* As above. */
