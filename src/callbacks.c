@@ -3,15 +3,16 @@
  * The public entry points that allocate and free.
  *
  *     partyalloc_allocate                  partyalloc_free
- *       cursor_pop                           page_map_entry
- *       allocate_small_slow                  bins_push
- *         thread_enter                       free_slow
- *         cache_allocate_slow                  thread_enter
- *           cache_take_full                    cache_free_slow
- *           depot_take                           make_room
- *           slab_fill                              depot_give -> slab_return
- *             chunk_grant -> os_map                slab_purge_step
- *           cache_allocate_local                 cache_free_local
+ *       cursor_pop                           page_map_is_home, bins_push
+ *       allocate_above_direct                free_elsewhere
+ *       allocate_small_slow                  free_slow
+ *         thread_enter                         thread_enter
+ *         cache_allocate_slow                  cache_free_slow
+ *           cache_take_full                      make_room
+ *           depot_take                             depot_give -> slab_return
+ *           slab_fill                              slab_purge_step
+ *             chunk_grant -> os_map
+ *           cache_allocate_medium                cache_free_medium
  *             slab_take_local                      slab_give_local
  *       allocate_large_slow                    large_free
  *         large_allocate                         kept_give
@@ -57,14 +58,6 @@ static const uint16_t direct[DIRECT_COUNT] = {
     TIMES_16(OF(22)), TIMES_16(OF(23)),                             /* 2048 */
 };
 /* clang-format on */
-
-/* The offset of the bin for a size up to SMALL_MAX. */
-FAST_PATH size_t bin_offset(size_t size)
-{
-    if (likely(size <= DIRECT_MAX))
-        return direct[(size + GRANULE - 1) >> GRANULE_SHIFT];
-    return (size_t)size_class_of(size) << ENTRY_BIN_SHIFT;
-}
 
 /* --- Allocate ------------------------------------------------------------- */
 
@@ -112,13 +105,21 @@ FAST_PATH void *allocate_from(size_t offset)
     return allocate_small_slow(offset);
 }
 
+static OUT_OF_LINE void *allocate_above_direct(size_t size)
+{
+    if (unlikely(size > SMALL_MAX))
+        return allocate_large_slow(size, 1, false);
+    return allocate_from((size_t)size_class_of_stepped(size)
+                         << ENTRY_BIN_SHIFT);
+}
+
 FAST_ENTRY EXPORTED void *partyalloc_allocate(size_t size,
                                               uint32_t memory_type_id)
 {
     (void)memory_type_id;
-    if (unlikely(size > SMALL_MAX))
-        return allocate_large_slow(size, 1, false);
-    return allocate_from(bin_offset(size));
+    if (unlikely(size > DIRECT_MAX))
+        return allocate_above_direct(size);
+    return allocate_from(direct[(size + GRANULE - 1) >> GRANULE_SHIFT]);
 }
 
 EXPORTED void *partyalloc_allocate_zeroed(size_t count, size_t size,
@@ -183,8 +184,9 @@ static void free_small(uint32_t entry, void *pointer)
     thread_leave(cache);
 }
 
-static SLOW_PATH void free_slow(uint32_t entry, void *pointer)
+static SLOW_PATH void free_slow(void *pointer)
 {
+    uint32_t entry = page_map_entry(pointer);
     if (page_map_is_slab(entry))
         free_small(entry, pointer);
     else if (entry == ENTRY_LARGE)
@@ -195,13 +197,31 @@ static SLOW_PATH void free_slow(uint32_t entry, void *pointer)
         fatal_misuse("invalid free", pointer);
 }
 
+FAST_PATH bool push(struct bins *bins, struct page_map_leaf *leaf,
+                    void *pointer)
+{
+    /* The tag first: so gcc has no use for the entry as such, but in the way of
+     * another cache's block, and need not keep it. */
+    uint32_t view = bins->tag ^ leaf_entry(leaf, pointer);
+    return bins_push(bins, leaf, view, pointer);
+}
+
+/* What is not in the leaf that the thread is at home in. */
+static OUT_OF_LINE void free_elsewhere(void *pointer)
+{
+    struct page_map_leaf *leaf = page_map_leaf(pointer);
+    if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))
+        free_slow(pointer);
+}
+
 FAST_ENTRY EXPORTED void partyalloc_free(void *pointer, uint32_t memory_type_id)
 {
     (void)memory_type_id;
-    uint32_t entry = page_map_entry(pointer);
-    if (likely(bins_push(thread_bins, entry, pointer)))
-        return;
-    free_slow(entry, pointer);
+    struct bins *bins = thread_bins;
+    if (unlikely(!page_map_is_home(&bins->home, pointer)))
+        free_elsewhere(pointer);
+    else if (unlikely(!push(bins, bins->home.leaf, pointer)))
+        free_slow(pointer);
 }
 
 /* --- Sizes ---------------------------------------------------------------- */

@@ -16,6 +16,10 @@
 /* Reached from one place, seldom: kept out of the caller's code. */
 #define SLOW_PATH __attribute__((noinline, cold))
 
+/* A way that is not taken each time, but whose time counts: kept out of the
+ * caller's code, and else compiled like any other. */
+#define OUT_OF_LINE __attribute__((noinline))
+
 /* Inlined even where the compiler's cost model says no: fast paths. */
 #define FAST_PATH static inline __attribute__((always_inline))
 

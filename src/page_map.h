@@ -81,16 +81,27 @@ FAST_PATH struct page_map_leaf *page_map_leaf(const void *pointer)
     return atomic_load_explicit(&page_map_root[slot], memory_order_acquire);
 }
 
+/* The entry and the descriptor of an address whose leaf this is.  Relaxed: see
+ * the comment at struct page_map_leaf. */
+FAST_PATH uint32_t leaf_entry(struct page_map_leaf *leaf, const void *pointer)
+{
+    return atomic_load_explicit(
+        &leaf->entries[page_map_unit((uintptr_t)pointer)],
+        memory_order_relaxed);
+}
+
+FAST_PATH void *leaf_descriptor(struct page_map_leaf *leaf, const void *pointer)
+{
+    return atomic_load_explicit(
+        &leaf->descriptors[page_map_unit((uintptr_t)pointer)],
+        memory_order_relaxed);
+}
+
 /* The entry of an address; 0 also when it cannot be a block's. */
 FAST_PATH uint32_t page_map_entry(const void *pointer)
 {
     struct page_map_leaf *leaf = page_map_leaf(pointer);
-    if (unlikely(leaf == NULL))
-        return 0;
-    /* Relaxed: see the comment at struct page_map_leaf. */
-    return atomic_load_explicit(
-        &leaf->entries[page_map_unit((uintptr_t)pointer)],
-        memory_order_relaxed);
+    return likely(leaf != NULL) ? leaf_entry(leaf, pointer) : 0;
 }
 
 /* The descriptor of an address whose entry is not 0. */
@@ -99,9 +110,40 @@ FAST_PATH void *page_map_descriptor(const void *pointer)
     struct page_map_leaf *leaf =
         atomic_load_explicit(&page_map_root[page_map_slot((uintptr_t)pointer)],
                              memory_order_acquire);
-    return atomic_load_explicit(
-        &leaf->descriptors[page_map_unit((uintptr_t)pointer)],
-        memory_order_relaxed);
+    return leaf_descriptor(leaf, pointer);
+}
+
+/*
+ * The leaf that most blocks of a thread are in.  To compare with its slot finds
+ * all that must be found of a pointer in one step: addresses that are
+ * misaligned, not in user space, or of no leaf, and those of other leaves, for
+ * which the root has to be asked.
+ */
+struct page_map_home {
+    uint64_t slot;
+    struct page_map_leaf *leaf;
+};
+
+/* At home nowhere: the slot of no address. */
+#define PAGE_MAP_NOWHERE                                                       \
+    {                                                                          \
+        .slot = UINT64_MAX                                                     \
+    }
+
+FAST_PATH bool page_map_is_home(const struct page_map_home *home,
+                                const void *pointer)
+{
+    return page_map_slot((uintptr_t)pointer) == home->slot;
+}
+
+/* Moves to the leaf of a block. */
+static inline void page_map_settle(struct page_map_home *home,
+                                   const void *block)
+{
+    if (likely(page_map_is_home(home, block)))
+        return;
+    home->leaf = page_map_leaf(block);
+    home->slot = page_map_slot((uintptr_t)block);
 }
 
 /* Replaces the descriptor of such an address, if it is still `before`.

@@ -31,15 +31,22 @@ enum {
 
 _Static_assert(CLASS_COUNT == 52, "the table above");
 
-/* The class whose blocks hold `size` bytes; `size` is at most SMALL_MAX. */
-static inline unsigned size_class_of(size_t size)
+/* The class whose blocks hold `size` bytes, more than LINEAR_MAX and at most
+ * SMALL_MAX. */
+static inline unsigned size_class_of_stepped(size_t size)
 {
-    if (size <= LINEAR_MAX)
-        return (unsigned)((size + (size == 0) - 1) >> GRANULE_SHIFT);
     size_t last = size - 1;
     unsigned doubling = 63u - (unsigned)__builtin_clzl(last);
     unsigned step = (unsigned)(last >> (doubling - STEP_SHIFT)) & (STEPS - 1);
     return LINEAR_COUNT + (doubling - LINEAR_SHIFT) * STEPS + step;
+}
+
+/* The same for any size up to SMALL_MAX. */
+static inline unsigned size_class_of(size_t size)
+{
+    if (size <= LINEAR_MAX)
+        return (unsigned)((size + (size == 0) - 1) >> GRANULE_SHIFT);
+    return size_class_of_stepped(size);
 }
 
 /* Multiplying by a reciprocal divides exactly: a slab has at most 2^15

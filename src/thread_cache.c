@@ -83,7 +83,10 @@ static void *refill(struct cache *cache, unsigned class)
         slab_fill(&cache->bins.sources[class], class, magazine->slots, blocks);
     cache_attach(cache, class, own, magazine, blocks);
     void *block = cursor_pop(own);
-    return likely(block != NULL) ? block : take_last(cache, class);
+    if (unlikely(block == NULL))
+        return take_last(cache, class);
+    page_map_settle(&cache->bins.home, block);
+    return block;
 }
 
 /* A magazine of the depot: one with blocks of this cache, or, before a slab has
@@ -235,10 +238,13 @@ void cache_free_slow(struct cache *cache, uint32_t entry, void *block)
 {
     unsigned class = page_map_class(entry);
     struct bin *bin = &cache->bins.of_class[class];
-    bool mine = (entry ^ cache->bins.tag) < ENTRY_BIN_LIMIT;
+    uint32_t view = entry ^ cache->bins.tag;
+    bool mine = view < ENTRY_BIN_LIMIT;
     struct cursor *cursor = mine ? &bin->own : &bin->foreign;
     count_up(&cache->overflows);
-    if (!bins_push(&cache->bins, entry, block)) {
+    page_map_settle(&cache->bins.home, block);
+    struct page_map_leaf *leaf = cache->bins.home.leaf;
+    if (!bins_push(&cache->bins, leaf, view, block)) {
         /* Not just a thread that got its cache by this call. */
         refuse_double_free(cursor, mine, class, block);
         bool any = false;
@@ -247,7 +253,7 @@ void cache_free_slow(struct cache *cache, uint32_t entry, void *block)
         else if (!make_room(cache, class, cursor))
             any = cache_free_one(cache, class, block);
         else
-            bins_push(&cache->bins, entry, block);
+            bins_push(&cache->bins, leaf, view, block);
         /* Once, however many blocks it was. */
         if (any)
             give_back_step(cache);

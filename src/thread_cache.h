@@ -48,6 +48,7 @@ _Static_assert(CLASS_COUNT << ENTRY_BIN_SHIFT <= ENTRY_BIN_LIMIT,
 
 struct bins {
     struct bin of_class[CLASS_COUNT]; /* at offset 0, see struct bin */
+    struct page_map_home home;        /* the leaf of the blocks in use */
     uint32_t tag;                     /* owner << ENTRY_OWNER_SHIFT */
     struct slab_source sources[CLASS_COUNT];
 };
@@ -59,7 +60,7 @@ struct cache;
     {                                                                          \
         .of_class = {[0 ... CLASS_COUNT - 1] = {.own = CURSOR_EMPTY,           \
                                                 .foreign = CURSOR_EMPTY}},     \
-        .tag = BINS_EMPTY_TAG,                                                 \
+        .home = PAGE_MAP_NOWHERE, .tag = BINS_EMPTY_TAG,                       \
     }
 #define BINS_EMPTY_TAG ((uint32_t)OWNER_MAX << ENTRY_OWNER_SHIFT)
 #define CURSOR_EMPTY                                                           \
@@ -103,12 +104,12 @@ FAST_PATH bool cursor_push(struct cursor *cursor, void *block)
 /* Puts another cache's block of a class on top, marked as away, so that no
  * more is to be done for it when its magazine goes to the depot.  False when
  * there is no room, or no such block. */
-FAST_PATH bool cursor_push_away(struct cursor *cursor, unsigned class,
-                                void *block)
+FAST_PATH bool cursor_push_away(struct cursor *cursor, struct slab *slab,
+                                unsigned class, void *block)
 {
     /* Relaxed: as in cursor_pop(). */
     void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
-    _Atomic(uint8_t) *state = slab_state(class, block);
+    _Atomic(uint8_t) *state = slab_state_in(slab, class, block);
     if (unlikely(top == cursor->limit) || unlikely(state == NULL) ||
         unlikely(atomic_load_explicit(state, memory_order_relaxed) !=
                  BLOCK_OUT))
@@ -120,17 +121,21 @@ FAST_PATH bool cursor_push_away(struct cursor *cursor, unsigned class,
     return true;
 }
 
-/* Puts a freed block where it belongs by its page map entry.  False when that
- * takes more than this, or the entry is not that of a slab. */
-FAST_PATH bool bins_push(struct bins *bins, uint32_t entry, void *block)
+/* Puts a freed block, of which `leaf` is the page map's, where it belongs.  Its
+ * entry is given as the cache sees it, `entry ^ tag`, and is to be read once for
+ * each free, since its owner may change meanwhile.  False when that takes more
+ * than this, or the block is in no slab. */
+FAST_PATH bool bins_push(struct bins *bins, struct page_map_leaf *leaf,
+                         uint32_t view, void *block)
 {
-    uint32_t mine = entry ^ bins->tag;
-    if (likely(mine < ENTRY_BIN_LIMIT))
-        return cursor_push(&bins_at(bins, mine)->own, block);
+    if (likely(view < ENTRY_BIN_LIMIT))
+        return cursor_push(&bins_at(bins, view)->own, block);
+    uint32_t entry = view ^ bins->tag;
     if (unlikely(!page_map_is_slab(entry)))
         return false;
     size_t offset = entry & (ENTRY_BIN_LIMIT - 1);
     return cursor_push_away(&bins_at(bins, offset)->foreign,
+                            leaf_descriptor(leaf, block),
                             (unsigned)(offset >> ENTRY_BIN_SHIFT), block);
 }
 

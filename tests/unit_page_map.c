@@ -110,6 +110,31 @@ static void an_entry_tells_class_and_owner(void **state)
         }
 }
 
+static void home_is_where_the_blocks_of_one_leaf_are(void **state)
+{
+    const struct page_map_home nowhere = PAGE_MAP_NOWHERE;
+    struct page_map_home home = PAGE_MAP_NOWHERE;
+    char *here = (char *)SOMEWHERE + 12 * LEAF_BYTES;
+    char *there = here + LEAF_BYTES;
+
+    (void)state;
+    assert_true(page_map_reserve((uintptr_t)here, 2 * LEAF_BYTES));
+    assert_false(page_map_is_home(&nowhere, NULL));
+    assert_false(page_map_is_home(&nowhere, here));
+    page_map_settle(&home, here + 16);
+    assert_ptr_equal(home.leaf, page_map_leaf(here));
+    assert_true(page_map_is_home(&home, here));
+    assert_true(page_map_is_home(&home, there - 16));
+    assert_false(page_map_is_home(&home, here - 16));
+    assert_false(page_map_is_home(&home, there));
+    assert_false(page_map_is_home(&home, here + 8));
+    assert_false(page_map_is_home(&home, here + ((uintptr_t)1 << 63)));
+    page_map_settle(&home, there);
+    assert_ptr_equal(home.leaf, page_map_leaf(there));
+    assert_true(page_map_is_home(&home, there));
+    assert_false(page_map_is_home(&home, here));
+}
+
 static void *reserve_the_same(void *unused)
 {
     for (uintptr_t i = 0; i < 40; i++)
@@ -136,6 +161,7 @@ int main(void)
         cmocka_unit_test(a_leaf_is_made_once),
         cmocka_unit_test(what_lies_beyond_user_space_cannot_be_reserved),
         cmocka_unit_test(an_entry_tells_class_and_owner),
+        cmocka_unit_test(home_is_where_the_blocks_of_one_leaf_are),
         cmocka_unit_test(threads_that_make_a_leaf_at_once_share_it),
     };
 

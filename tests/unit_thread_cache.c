@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <sys/mman.h>
 
 #include "depot.h"
 #include "os.h"
@@ -394,6 +395,70 @@ static void anothers_block_is_not_handed_out_again_at_once(void **state)
     assert_int_equal(totals().blocks, 0);
 }
 
+/* --- Blocks of two leaves of the page map --- */
+
+enum { LEAF_CLASS = 25 };
+
+static char *far_away;
+
+static void *mmap_far_away(void *hint, size_t length, int protection, int flags,
+                           int fd, off_t offset)
+{
+    return mmap(hint != NULL ? hint : far_away, length, protection, flags, fd,
+                offset);
+}
+
+static bool are_neighbours(const void *one, const void *other)
+{
+    return page_map_leaf(one) == page_map_leaf(other);
+}
+
+/* Frees by turns what lies in two leaves, and tells how many slow ways it was.
+ */
+static uint64_t free_by_turns(size_t count)
+{
+    uint64_t before = totals().overflows;
+
+    for (size_t i = 0; i < count / 2; i++) {
+        release(blocks[i]);
+        release(blocks[count - 1 - i]);
+    }
+    return totals().overflows - before;
+}
+
+static void *free_all_by_turns(void *count)
+{
+    free_by_turns(*(size_t *)count);
+    return NULL;
+}
+
+static void blocks_far_from_home_are_freed_as_fast(void **state)
+{
+    size_t count = 0;
+
+    (void)state;
+    partyalloc_trim();
+    blocks[count++] = allocate(LEAF_CLASS);
+    far_away = (char *)((uintptr_t)blocks[0] & ~(uintptr_t)(4 * MIB - 1));
+    far_away -= (size_t)1 << 37;
+    os_calls.mmap = mmap_far_away;
+    while (are_neighbours(blocks[0], blocks[count - 1]))
+        blocks[count++] = allocate(LEAF_CLASS);
+    os_calls.mmap = mmap;
+    size_t here = count - 1;
+    while (count < 2 * here && count < MANY)
+        blocks[count++] = allocate(LEAF_CLASS);
+    assert_false(are_neighbours(blocks[0], blocks[count - 1]));
+    /* One in a magazine at the most, and the raised limits. */
+    assert_in_range(free_by_turns(count), 1, count / 4);
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = allocate(LEAF_CLASS);
+    run_thread(free_all_by_turns, &count);
+    partyalloc_trim();
+    assert_int_equal(slab_totals().resting_blocks,
+                     slab_totals().carved_blocks);
+}
+
 static void the_tag_of_a_cache_is_in_the_entries_of_its_slabs(void **state)
 {
     (void)state;
@@ -501,6 +566,7 @@ static void a_thread_takes_the_cache_that_was_used_on_its_processor(void **state
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(blocks_far_from_home_are_freed_as_fast),
         cmocka_unit_test(the_tag_of_a_cache_is_in_the_entries_of_its_slabs),
         cmocka_unit_test(an_own_block_comes_back_first),
         cmocka_unit_test(a_cache_stays_within_its_bytes),

@@ -99,6 +99,15 @@ mutant a_slab_keeps_its_owner plain src/slab.c \
 mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
     's/ && changes_owner(slab)//' unit_slab
 
+mutant a_block_far_from_home_takes_the_slow_way plain src/callbacks.c \
+    's/if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))/if (true)/' \
+    unit_thread_cache
+mutant the_entry_of_a_block_is_read_twice plain src/thread_cache.c \
+    's/^            bins_push(&cache->bins, leaf, view, block);/            bins_push(\&cache->bins, leaf, leaf_entry(leaf, block) ^ cache->bins.tag, block);/' \
+    frozen_thread
+mutant a_thread_that_moves_keeps_its_leaf plain src/page_map.h \
+    's/    home->leaf = page_map_leaf(block);//' unit_page_map
+
 # --- Threads ---
 
 mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
