@@ -109,20 +109,25 @@ static tally on_shelf(const struct shelf *shelf)
 
 /* --- Empty magazines ------------------------------------------------------ */
 
-static struct magazine *make_empty(void)
+/* A page of new ones: what a thread uses together shall not cost it a miss of
+ * the TLB each. */
+static struct magazine *make_empties(void)
 {
-    struct magazine *magazine =
-        metadata_allocate(MAGAZINE_BYTES, MAGAZINE_BYTES);
-    if (magazine != NULL)
-        magazine->count = 1;
-    return magazine;
+    struct magazine *bundle = metadata_allocate(PAGE_BYTES, PAGE_BYTES);
+    if (bundle == NULL)
+        return NULL;
+    unsigned count = PAGE_BYTES / MAGAZINE_BYTES;
+    for (unsigned i = 0; i + 1 < count; i++)
+        bundle[i].next = &bundle[i + 1];
+    bundle->count = count;
+    return bundle;
 }
 
 struct magazine *depot_take_empties(void)
 {
     unsigned retries = 0;
     struct stack_node *node = stack_pop(&empties.stack, &retries);
-    return node != NULL ? (struct magazine *)(void *)node : make_empty();
+    return node != NULL ? (struct magazine *)(void *)node : make_empties();
 }
 
 void depot_give_empties(struct magazine *bundle)
@@ -143,11 +148,11 @@ void depot_reserve(size_t bytes)
 {
     os_touch(shelves, sizeof(shelves));
     os_touch(trays, sizeof(trays));
-    for (size_t i = 0; i < bytes / MAGAZINE_BYTES; i++) {
-        struct magazine *magazine = make_empty();
-        if (magazine == NULL)
+    for (size_t i = 0; i < bytes / PAGE_BYTES; i++) {
+        struct magazine *bundle = make_empties();
+        if (bundle == NULL)
             return;
-        depot_give_empties(magazine);
+        depot_give_empties(bundle);
     }
 }
 

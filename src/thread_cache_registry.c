@@ -21,13 +21,19 @@ static unsigned first_medium(const struct cache *cache)
     return class;
 }
 
+/* What the fast paths touch of a cache, its bins and what follows them up to the
+ * tag, is on one page so. */
+enum { CACHE_ALIGNMENT = 2048 };
+_Static_assert(offsetof(struct bins, sources) <= CACHE_ALIGNMENT,
+               "within one page");
+
 struct cache *cache_make(void)
 {
     options_fix();
     uint32_t owner =
         atomic_fetch_add_explicit(&made, 1, memory_order_relaxed) + 1;
     struct cache *cache =
-        owner < OWNER_MAX ? metadata_allocate(sizeof(*cache), CACHE_LINE_PAIR)
+        owner < OWNER_MAX ? metadata_allocate(sizeof(*cache), CACHE_ALIGNMENT)
                           : NULL;
     if (cache == NULL) {
         atomic_fetch_sub_explicit(&made, 1, memory_order_relaxed);

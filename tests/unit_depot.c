@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "depot.h"
+#include "os.h"
 #include "size_class.h"
 #include "slab.h"
 
@@ -13,13 +14,16 @@ enum { OWNER = 3, CLASS = 3, LARGE_CLASS = CLASS_COUNT - 2, FEW = 20 };
 
 static struct slab_source source = {.owner = OWNER};
 
-/* No cache is used here, so that no bundle is of more than one. */
+/* The first of a bundle; the others go back. */
 static struct magazine *take_empty(void)
 {
     struct magazine *magazine = depot_take_empties();
 
     require(magazine != NULL);
-    require(magazine->count == 1 && magazine->next == NULL);
+    if (magazine->next != NULL) {
+        magazine->next->count = magazine->count - 1;
+        depot_give_empties(magazine->next);
+    }
     magazine->count = 0;
     return magazine;
 }
@@ -48,6 +52,24 @@ static void rest_magazine(unsigned class, struct magazine *magazine)
     slab_return(class, magazine->slots, magazine->count);
     magazine->count = 0;
     give_empty(magazine);
+}
+
+static void new_empties_come_by_the_page(void **state)
+{
+    struct magazine *bundle = depot_take_empties();
+    size_t count = 0;
+
+    (void)state;
+    require(bundle != NULL);
+    assert_int_equal((uintptr_t)bundle % PAGE_BYTES, 0);
+    for (const struct magazine *at = bundle; at != NULL; at = at->next) {
+        assert_int_equal((uintptr_t)at / PAGE_BYTES,
+                         (uintptr_t)bundle / PAGE_BYTES);
+        count++;
+    }
+    assert_int_equal(count, PAGE_BYTES / MAGAZINE_BYTES);
+    assert_int_equal(bundle->count, count);
+    depot_give_empties(bundle);
 }
 
 static void a_magazine_comes_out_as_it_went_in(void **state)
@@ -290,6 +312,7 @@ static void threads_exchange_single_blocks_and_none_is_lost(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new_empties_come_by_the_page),
         cmocka_unit_test(a_magazine_comes_out_as_it_went_in),
         cmocka_unit_test(the_last_magazine_given_is_the_first_taken),
         cmocka_unit_test(a_few_magazines_are_left_to_their_owner),
