@@ -128,7 +128,8 @@ static void home_is_where_the_blocks_of_one_leaf_are(void **state)
     assert_false(page_map_is_home(&home, here - 16));
     assert_false(page_map_is_home(&home, there));
     assert_false(page_map_is_home(&home, here + 8));
-    assert_false(page_map_is_home(&home, here + ((uintptr_t)1 << 63)));
+    assert_false(page_map_is_home(
+        &home, (void *)((uintptr_t)here + ((uintptr_t)1 << 63))));
     page_map_settle(&home, there);
     assert_ptr_equal(home.leaf, page_map_leaf(there));
     assert_true(page_map_is_home(&home, there));
