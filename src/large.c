@@ -15,6 +15,9 @@ enum {
     /* Kept are so many bytes, and a part of what is live (shift: a quarter). */
     KEPT_CONSTANT = 48 << 20,
     KEPT_FRACTION_SHIFT = 2,
+    /* The most that is mapped ahead of use: to map waits for all who make
+     * pages present, and they for it. */
+    AHEAD_MAX = 16 << 20,
     /* A block stays where it is while it needs at least this part of its
      * mapping (a shift: a half). */
     FIT_SHIFT = 1,
@@ -220,10 +223,50 @@ static uintptr_t map_new(size_t bytes, size_t alignment)
     /* What is kept makes room. */
     while (base == NULL && kept_drop(bytes) != 0)
         base = map(bytes, alignment);
-    if (base == NULL)
-        return 0;
-    ADD(sums.maps, 1);
     return (uintptr_t)base;
+}
+
+/* So much is mapped beyond what is needed: as much as is live, of which what
+ * is still unused is a part. */
+static size_t ahead(void)
+{
+    uint64_t wanted = GET(sums.live_bytes);
+    size_t unused = kept_unused_bytes();
+    if (wanted > AHEAD_MAX)
+        wanted = AHEAD_MAX;
+    return wanted > unused ? round_up(wanted - unused, UNIT_BYTES) : 0;
+}
+
+/* Maps for this block and the next ones.  The kernel maps downwards, so most
+ * times it joins what there is. */
+static void map_ahead(size_t bytes)
+{
+    size_t more = bytes + ahead();
+    void *base = map(more, UNIT_BYTES);
+    if (base != NULL)
+        kept_give_unused((uintptr_t)base, more);
+}
+
+/* Memory that nobody has used yet, at least from its start. */
+static uintptr_t take_new(size_t bytes, size_t alignment, size_t *fresh)
+{
+    uintptr_t base = alignment == UNIT_BYTES ? kept_extend(bytes, fresh) : 0;
+    if (base != 0)
+        return base;
+    *fresh = bytes;
+    return kept_take_unused(bytes, alignment);
+}
+
+static uintptr_t obtain_new(size_t bytes, size_t alignment, size_t *fresh)
+{
+    uintptr_t base = take_new(bytes, alignment, fresh);
+    if (base != 0)
+        return base;
+    if (alignment == UNIT_BYTES) {
+        map_ahead(bytes);
+        base = take_new(bytes, alignment, fresh);
+    }
+    return base != 0 ? base : map_new(bytes, alignment);
 }
 
 /* The range of a block, and how many bytes of it are new, from its start. */
@@ -233,12 +276,7 @@ static uintptr_t obtain(size_t bytes, size_t alignment, size_t *fresh)
     uintptr_t base = kept_take(bytes, alignment);
     if (base != 0)
         return base;
-    if (alignment == UNIT_BYTES)
-        base = kept_extend(bytes, fresh);
-    if (base == 0) {
-        base = map_new(bytes, alignment);
-        *fresh = bytes;
-    }
+    base = obtain_new(bytes, alignment, fresh);
     if (base != 0)
         advise(base, bytes);
     return base;
@@ -262,6 +300,7 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed)
         word |= BLOCK_SAMPLE;
     enter(block, ENTRY_LARGE, word);
     bool used = fresh < bytes;
+    ADD(sums.maps, !used);
     ADD(sums.reuses, used);
     ADD(sums.live_blocks, 1);
     count_live(usable, 0);

@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: MIT */
+/* Kept ranges that nobody has used yet: apart from others, and in front of
+ * them. */
+#include "support.h"
+
+#include <string.h>
+
+#include "large_kept.h"
+#include "os.h"
+#include "page_map.h"
+
+enum { UNIT = UNIT_BYTES };
+
+/* A range that is mapped and not kept. */
+static char *map(size_t bytes)
+{
+    char *base = os_map(bytes);
+
+    require(base != NULL && page_map_reserve((uintptr_t)base, bytes));
+    return base;
+}
+
+static void give(const char *base, size_t bytes)
+{
+    kept_give((uintptr_t)base, bytes);
+}
+
+static void give_unused(const char *base, size_t bytes)
+{
+    kept_give_unused((uintptr_t)base, bytes);
+}
+
+static void unused_memory_is_kept_apart(void **state)
+{
+    char *base = map(8 * MIB);
+
+    (void)state;
+    give(base + 4 * MIB, MIB);
+    give_unused(base + 2 * MIB, 2 * MIB);
+    give_unused(base + 5 * MIB, MIB);
+    assert_int_equal(kept_bytes(), MIB);
+    assert_int_equal(kept_unused_bytes(), 3 * MIB);
+    assert_false(kept_fits(2 * MIB, UNIT));
+    assert_int_equal(kept_take(2 * MIB, UNIT), 0);
+    assert_int_equal(kept_take_unused(3 * MIB, UNIT), 0);
+    assert_ptr_equal((void *)kept_take_unused(MIB, UNIT), base + 5 * MIB);
+    /* With its own kind it is joined. */
+    give_unused(base + MIB, MIB);
+    assert_ptr_equal((void *)kept_take_unused(2 * MIB, UNIT), base + 2 * MIB);
+    assert_true(kept_take_at((uintptr_t)base + MIB, MIB));
+    assert_ptr_equal((void *)kept_take(MIB, UNIT), base + 4 * MIB);
+    assert_int_equal(kept_unused_bytes(), 0);
+    assert_true(os_unmap(base, 8 * MIB));
+}
+
+static void a_range_is_made_longer_in_front(void **state)
+{
+    char *base = map(12 * MIB);
+
+    (void)state;
+    memset(base + 6 * MIB, 1, 6 * MIB);
+    give(base + 6 * MIB, MIB);
+    give(base + 10 * MIB, 2 * MIB); /* nothing unused lies there */
+    size_t fresh;
+    assert_int_equal(kept_extend(4 * MIB, &fresh), 0);
+    give_unused(base, 6 * MIB);
+    assert_int_equal(kept_extend(MIB, &fresh), 0); /* it fits as it is */
+    assert_int_equal(kept_extend(7 * MIB + UNIT, &fresh), 0); /* too long */
+    assert_int_equal(kept_bytes(), 3 * MIB);
+    assert_int_equal(kept_unused_bytes(), 6 * MIB);
+    assert_ptr_equal((void *)kept_extend(4 * MIB, &fresh), base + 3 * MIB);
+    assert_int_equal(fresh, 3 * MIB);
+    assert_true(is_zero(base + 3 * MIB, 3 * MIB));
+    assert_int_equal(base[6 * MIB], 1);
+    assert_int_equal(kept_bytes(), 2 * MIB);
+    assert_int_equal(kept_unused_bytes(), 3 * MIB);
+    kept_drop_all();
+    assert_true(os_unmap(base + 3 * MIB, 7 * MIB));
+}
+
+/* The fewer pages it takes the better. */
+static void the_longest_range_is_made_longer(void **state)
+{
+    char *base = map(16 * MIB);
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        const size_t used[] = {MIB, 2 * MIB, MIB};
+        give_unused(base + 5 * i * MIB, 2 * MIB);
+        give(base + (5 * i + 2) * MIB, used[i]);
+    }
+    size_t fresh;
+    assert_ptr_equal((void *)kept_extend(3 * MIB, &fresh), base + 6 * MIB);
+    assert_int_equal(fresh, MIB);
+    kept_drop_all();
+    assert_true(os_unmap(base + 3 * MIB, 2 * MIB));
+    assert_true(os_unmap(base + 6 * MIB, 4 * MIB));
+    assert_true(os_unmap(base + 13 * MIB, 3 * MIB));
+}
+
+static void unused_memory_makes_room_first(void **state)
+{
+    char *base = map(4 * MIB);
+
+    (void)state;
+    give(base, MIB);
+    sleep_ms(100);
+    give_unused(base + 2 * MIB, MIB);
+    assert_int_equal(kept_drop(MIB / 2), MIB / 2);
+    assert_int_equal(kept_unused_bytes(), MIB / 2);
+    assert_int_equal(kept_drop(MIB), MIB);
+    assert_int_equal(kept_unused_bytes(), 0);
+    assert_int_equal(kept_bytes(), MIB / 2);
+    assert_ptr_equal((void *)kept_take(MIB / 2, UNIT), base + MIB / 2);
+    assert_true(os_unmap(base + MIB / 2, MIB + MIB / 2));
+    assert_true(os_unmap(base + 3 * MIB, MIB));
+}
+
+/* It has no pages that would take their time. */
+static void unused_memory_goes_at_once_when_it_is_old(void **state)
+{
+    char *base = map(8 * MIB);
+    size_t bytes = 0;
+
+    (void)state;
+    give_unused(base, 8 * MIB);
+    assert_int_equal(kept_drop_step(0, false), 0);
+    assert_int_equal(kept_drop_step(0, true), 0); /* not yet */
+    for (int i = 0; i < 100 && bytes == 0; i++) {
+        sleep_ms(20);
+        bytes = kept_drop_step(0, true);
+    }
+    assert_int_equal(bytes, 8 * MIB);
+    assert_int_equal(kept_unused_bytes(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(unused_memory_is_kept_apart),
+        cmocka_unit_test(a_range_is_made_longer_in_front),
+        cmocka_unit_test(the_longest_range_is_made_longer),
+        cmocka_unit_test(unused_memory_makes_room_first),
+        cmocka_unit_test(unused_memory_goes_at_once_when_it_is_old),
+    };
+
+    return run_all(tests);
+}
