@@ -7,6 +7,7 @@
 #include "compiler.h"
 #include "fatal.h"
 #include "large_kept.h"
+#include "large_pages.h"
 #include "options.h"
 #include "os.h"
 #include "page_map.h"
@@ -30,7 +31,7 @@ enum { HUGE_LARGE_MIN = 4 << 20 };
 /*
  * A block, in the word that the page map has for its first unit: the units of
  * its mapping, the pages that are usable of them, and in the highest bit
- * whether it is a sample (see below).  The lowest bit tells it
+ * whether it is a sample (large_pages.h).  The lowest bit tells it
  * from the address of a descriptor, in case that the unit is a slab's by the
  * time that a stray pointer leads here.
  *
@@ -148,55 +149,6 @@ struct large_totals large_totals(void)
     return totals;
 }
 
-/* --- Pages ahead of use --------------------------------------------------- */
-
-/*
- * New pages cost a fault each, or a good part less in one call.  But a title
- * need not write all that it allocates.  So blocks on new pages are samples:
- * at their free it shows whether all pages had been written.  While that was
- * so for the last one, the pages of further blocks are made present at once;
- * one in SAMPLE_INTERVAL of them goes on being a sample.
- */
-enum {
-    SAMPLE_INTERVAL = 16,
-    /* In pieces: the kernel lets nobody map meanwhile. */
-    POPULATE_STEP = 256 << 10,
-};
-
-/* Whether the last sample was written; ranges that asked.  Relaxed: hints. */
-static struct {
-    _Alignas(CACHE_LINE_PAIR) _Atomic(bool) written;
-    _Atomic(unsigned) ranges;
-} habit;
-
-static size_t sampled_part(size_t bytes)
-{
-    return bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX;
-}
-
-/* Makes the first `bytes` of a block's pages present if that is worth while.
- * False: the block is a sample. */
-static bool populate(uintptr_t base, size_t bytes)
-{
-    if (!GET(habit.written) || ADD(habit.ranges, 1) % SAMPLE_INTERVAL == 0)
-        return false;
-    bytes = sampled_part(bytes);
-    for (size_t done = 0; done < bytes; done += POPULATE_STEP) {
-        size_t rest = bytes - done;
-        if (!os_populate((void *)(base + done),
-                         rest < POPULATE_STEP ? rest : POPULATE_STEP))
-            break;
-    }
-    return true;
-}
-
-static void judge_sample(const void *block, size_t usable)
-{
-    atomic_store_explicit(&habit.written,
-                          os_is_present(block, sampled_part(usable)),
-                          memory_order_relaxed);
-}
-
 /* --- Allocate and free ---------------------------------------------------- */
 
 static void advise(uintptr_t base, size_t bytes)
@@ -296,7 +248,7 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed)
     void *block = (void *)base;
     size_t usable = large_good_size(size);
     block_word word = word_make(bytes, usable);
-    if (fresh != 0 && !populate(base, fresh < usable ? fresh : usable))
+    if (fresh != 0 && !pages_come(block, fresh, usable))
         word |= BLOCK_SAMPLE;
     enter(block, ENTRY_LARGE, word);
     bool used = fresh < bytes;
@@ -338,7 +290,7 @@ void large_free(void *block)
     SUB(sums.live_blocks, 1);
     SUB(sums.live_bytes, usable_of(word));
     if ((word & BLOCK_SAMPLE) != 0)
-        judge_sample(block, usable_of(word));
+        pages_judge(block, usable_of(word));
     keep((uintptr_t)block, mapped_of(word));
 }
 

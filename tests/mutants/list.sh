@@ -256,12 +256,19 @@ mutant what_cannot_move_empties_all plain src/large.c \
     unit_large_bounds
 mutant two_mappings_move_as_one plain src/os_linux.c \
     's/is_one_mapping(from, moved)/true/' unit_os
-mutant pages_are_made_present_for_all plain src/large.c \
-    's/!GET(habit.written) ||/false ||/' unit_large
-mutant nobody_asks_again_whether_pages_are_written plain src/large.c \
-    's/ADD(habit.ranges, 1) % SAMPLE_INTERVAL == 0/false/' unit_large
-mutant any_number_of_pages_is_made_present plain src/large.c \
-    's/bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX/bytes/' unit_large
+mutant pages_are_made_present_for_all plain src/large_pages.c \
+    's/GET(habit.last) == WRITTEN/true/' unit_large_pages
+mutant nobody_asks_again_whether_pages_are_written plain src/large_pages.c \
+    's/ \&\& !is_turn_of_sample()//' unit_large_pages
+mutant any_number_of_pages_is_made_present plain src/large_pages.c \
+    's/bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX/bytes/' unit_large_pages
+mutant the_first_sample_says_nothing_while_it_lives plain src/large_pages.c \
+    's/        look_at_first();/;/' unit_large_pages
+mutant what_is_not_written_yet_is_a_verdict plain src/large_pages.c \
+    's/^        judge(WRITTEN);/        judge(WRITTEN); else judge(NOT_WRITTEN);/' \
+    unit_large_pages
+mutant a_verdict_does_not_end_the_look_at_the_first plain src/large_pages.c \
+    's/GET(habit.last) == NONE_YET/GET(habit.last) != WRITTEN/' unit_large_pages
 mutant unused_memory_is_joined_with_used plain src/large_range.h \
     's/is_unused(low) == is_unused(high)/true/' unit_large_unused
 mutant unused_memory_is_taken_for_used plain src/large_kept.c \
