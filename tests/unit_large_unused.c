@@ -3,6 +3,7 @@
  * them. */
 #include "support.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "large_kept.h"
@@ -134,6 +135,86 @@ static void unused_memory_goes_at_once_when_it_is_old(void **state)
     assert_int_equal(kept_unused_bytes(), 0);
 }
 
+/* --- threads --- */
+
+enum { THREADS = 4, SHARED_UNITS = 512 };
+
+/* Who has a unit; 0: nobody. */
+static _Atomic(uintptr_t) owners[SHARED_UNITS];
+static char *shared;
+
+/* Every unit changes hands alone, and what is new reads as zero. */
+static void own(const char *block, size_t bytes, uintptr_t from, uintptr_t to)
+{
+    size_t first = (size_t)(block - shared) / UNIT;
+
+    for (size_t i = first; i < first + bytes / UNIT; i++)
+        require(atomic_exchange(&owners[i], to) == from);
+}
+
+static char *take_any(struct random *random, size_t bytes, size_t *fresh)
+{
+    *fresh = 0;
+    uintptr_t base = random_below(random, 4) == 0 ? kept_take(bytes, UNIT)
+                                                  : kept_extend(bytes, fresh);
+    if (base == 0) {
+        *fresh = bytes;
+        base = kept_take_unused(bytes, UNIT);
+    }
+    return (char *)base;
+}
+
+/* Most of it as used, some as unused again. */
+static void give_any(struct random *random, char *block, size_t bytes)
+{
+    size_t unused = random_below(random, 2) * bytes / 2 / UNIT * UNIT;
+
+    if (unused != 0) {
+        require(os_purge(block, unused));
+        give_unused(block, unused);
+    }
+    give(block + unused, bytes - unused);
+}
+
+static void *take_and_give(void *argument)
+{
+    enum { ROUNDS = UNDER_SANITIZER ? 2000 : 20000 };
+    static _Atomic(uintptr_t) ids;
+    uintptr_t id = atomic_fetch_add(&ids, 1) + 1;
+    struct random random = {id};
+    size_t taken = 0;
+
+    (void)argument;
+    for (size_t i = 0; i < ROUNDS; i++) {
+        size_t fresh, bytes = (1 + random_below(&random, 60)) * UNIT;
+        char *block = take_any(&random, bytes, &fresh);
+        if (block == NULL)
+            continue;
+        taken++;
+        own(block, bytes, 0, id);
+        for (size_t at = 0; at < bytes; at += UNIT) {
+            require(at >= fresh || block[at] == 0);
+            block[at] = 1;
+        }
+        own(block, bytes, id, 0);
+        give_any(&random, block, bytes);
+    }
+    require(taken > ROUNDS / 10);
+    return NULL;
+}
+
+static void threads_never_take_used_memory_for_new(void **state)
+{
+    const size_t bytes = (size_t)SHARED_UNITS * UNIT;
+
+    (void)state;
+    shared = map(bytes);
+    give_unused(shared, bytes);
+    run_threads(THREADS, take_and_give, NULL, 0);
+    assert_int_equal(kept_bytes() + kept_unused_bytes(), bytes);
+    assert_int_equal(kept_drop_all(), bytes);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +223,7 @@ int main(void)
         cmocka_unit_test(the_longest_range_is_made_longer),
         cmocka_unit_test(unused_memory_makes_room_first),
         cmocka_unit_test(unused_memory_goes_at_once_when_it_is_old),
+        cmocka_unit_test(threads_never_take_used_memory_for_new),
     };
 
     return run_all(tests);

@@ -277,6 +277,11 @@ mutant any_range_is_made_longer plain src/large_kept.c \
     's/length <= units_of(end->what)/false/' unit_large_unused
 mutant a_range_is_made_longer_though_it_fits plain src/large_kept.c \
     's/length >= units ||//' unit_large_unused
+mutant a_front_is_lost_with_the_race_for_its_range plain src/large_kept.c \
+    's/unmap(put(part(front.what, base, base + lacking)));//' unit_large_unused
+mutant a_range_is_taken_though_its_front_is_not plain src/large_kept.c \
+    's/if (!cut(front.place, front.what, base, lacking))/if (!cut(front.place, front.what, base, lacking) \&\& false)/' \
+    unit_large_unused
 mutant unused_memory_makes_no_room plain src/large_kept.c \
     's/unused.what != 0 ? unused : used/used/' unit_large_unused
 mutant unused_memory_goes_in_steps plain src/large_kept.c \
