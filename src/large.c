@@ -189,14 +189,29 @@ static size_t ahead(void)
     return wanted > unused ? round_up(wanted - unused, UNIT_BYTES) : 0;
 }
 
-/* Maps for this block and the next ones.  The kernel maps downwards, so most
- * times it joins what there is. */
+/* Maps what ends at an address. */
+static bool map_in_front(uintptr_t end, size_t bytes)
+{
+    uintptr_t base = end - bytes;
+    if (base > end || !page_map_reserve(base, bytes) ||
+        !os_map_at((void *)base, bytes))
+        return false;
+    kept_give_unused(base, bytes);
+    return true;
+}
+
+/* Maps for this block and the next ones: if it can be, what the lowest range
+ * lacks.  The kernel maps downwards, so most times there is room. */
 static void map_ahead(size_t bytes)
 {
-    size_t more = bytes + ahead();
-    void *base = map(more, UNIT_BYTES);
+    size_t lacking, more = ahead();
+    uintptr_t front = kept_front(bytes, &lacking);
+    if (front != 0 && (map_in_front(front, lacking + more) ||
+                       (more != 0 && map_in_front(front, lacking))))
+        return;
+    void *base = map(bytes + more, UNIT_BYTES);
     if (base != NULL)
-        kept_give_unused((uintptr_t)base, more);
+        kept_give_unused((uintptr_t)base, bytes + more);
 }
 
 /* Memory that nobody has used yet, at least from its start. */

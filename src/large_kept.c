@@ -239,63 +239,66 @@ bool kept_fits(size_t bytes, size_t alignment)
                       &found) != KEPT_COUNT;
 }
 
-static struct seen range_at(uint64_t base)
+bool kept_take_at(uintptr_t base, size_t bytes)
 {
+    uint64_t unit = base >> UNIT_SHIFT;
+    uint64_t units = bytes >> UNIT_SHIFT;
     unsigned end = places();
     for (unsigned i = 0; i < end; i++) {
         range now = look(i);
-        if (now != 0 && base_of(now) == base)
-            return (struct seen){now, i};
+        if (now != 0 && base_of(now) == unit && units_of(now) >= units)
+            return cut(i, now, unit, units);
     }
-    return (struct seen){0, KEPT_COUNT};
+    return false;
 }
 
-bool kept_take_at(uintptr_t base, size_t bytes)
+/* The lowest range that was used, and the unused one in front of it. */
+static void find_lowest(struct seen *lowest, struct seen *front)
 {
-    uint64_t units = bytes >> UNIT_SHIFT;
-    struct seen found = range_at(base >> UNIT_SHIFT);
-    return found.what != 0 && units_of(found.what) >= units &&
-           cut(found.place, found.what, base_of(found.what), units);
-}
-
-/* Of the ranges that are too short alone and long enough with an unused one in
- * front of them, the longest: it lacks the fewest pages. */
-static bool find_extension(uint64_t units, struct seen *front, struct seen *end)
-{
-    unsigned count = places();
-    end->what = 0;
-    for (unsigned i = 0; i < count; i++) {
+    unsigned end = places();
+    lowest->what = front->what = 0;
+    for (unsigned i = 0; i < end; i++) {
         range now = look(i);
-        if (!is_unused(now))
-            continue;
-        struct seen next = range_at(end_of(now));
-        uint64_t length = units_of(next.what);
-        if (is_unused(next.what) || length <= units_of(end->what) ||
-            length >= units || units_of(now) + length < units)
-            continue;
-        *front = (struct seen){now, i};
-        *end = next;
+        if (now != 0 && !is_unused(now) &&
+            (lowest->what == 0 || now < lowest->what))
+            *lowest = (struct seen){now, i};
     }
-    return end->what != 0;
+    for (unsigned i = 0; i < end; i++) {
+        range now = look(i);
+        if (is_unused(now) && end_of(now) == base_of(lowest->what))
+            *front = (struct seen){now, i};
+    }
+}
+
+uintptr_t kept_front(size_t bytes, size_t *lacking)
+{
+    struct seen lowest, front;
+    uint64_t units = bytes >> UNIT_SHIFT;
+    find_lowest(&lowest, &front);
+    uint64_t length = units_of(front.what) + units_of(lowest.what);
+    if (lowest.what == 0 || length >= units)
+        return 0;
+    *lacking = (units - length) << UNIT_SHIFT;
+    return (end_of(lowest.what) - length) << UNIT_SHIFT;
 }
 
 uintptr_t kept_extend(size_t bytes, size_t *fresh)
 {
-    struct seen front, end;
+    struct seen lowest, front;
     uint64_t units = bytes >> UNIT_SHIFT;
-    *fresh = 0;
-    if (!find_extension(units, &front, &end))
+    find_lowest(&lowest, &front);
+    uint64_t length = units_of(lowest.what);
+    if (length >= units || units_of(front.what) < units - length)
         return 0;
-    uint64_t base = end_of(end.what) - units;
-    uint64_t lacking = units - units_of(end.what);
-    if (!cut(front.place, front.what, base, lacking))
+    uint64_t base = end_of(lowest.what) - units;
+    if (!cut(front.place, front.what, base, units - length))
         return 0;
-    if (replace(end.place, end.what, 0)) {
-        *fresh = lacking << UNIT_SHIFT;
+    if (replace(lowest.place, lowest.what, 0)) {
+        *fresh = (units - length) << UNIT_SHIFT;
         return base << UNIT_SHIFT;
     }
     /* Another thread has taken some of it meanwhile. */
-    unmap(put(part(front.what, base, base + lacking)));
+    unmap(put(part(front.what, base, end_of(front.what))));
     return 0;
 }
 

@@ -23,10 +23,14 @@ bool kept_take_at(uintptr_t base, size_t bytes);
 /* As kept_take(), out of memory that was never used. */
 uintptr_t kept_take_unused(size_t bytes, size_t alignment);
 
-/* Takes the end of an unused range with all of the one behind it, `bytes` in
- * all of which the first *fresh are unused.  0: no range has so much in front
- * of it. */
+/* Takes the lowest range that was used with the end of the unused one in front
+ * of it: `bytes`, of which the first *fresh are unused.  0: they have not so
+ * much, or the range needs none in front. */
 uintptr_t kept_extend(size_t bytes, size_t *fresh);
+
+/* Where more memory would have to end, and how much is *lacking, for
+ * kept_extend() to have `bytes`.  0: nothing lacks, or there is no range. */
+uintptr_t kept_front(size_t bytes, size_t *lacking);
 
 /* Whether kept_take() has `bytes`. */
 bool kept_fits(size_t bytes, size_t alignment);

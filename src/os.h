@@ -68,6 +68,10 @@ void os_touch(void *address, size_t bytes);
 /* Asks for huge pages in the range.  A hint. */
 void os_advise_huge(void *address, size_t bytes);
 
+/* Maps zeroed memory at an address, a multiple of OS_MAP_ALIGNMENT.  False when
+ * there is something already, or the system or the limit does not allow it. */
+bool os_map_at(void *address, size_t bytes);
+
 /* Makes a mapping longer in place.  False when it cannot be done there; nothing
  * has changed then. */
 bool os_grow(void *address, size_t old_bytes, size_t new_bytes);

@@ -9,6 +9,10 @@
 
 #include "compiler.h"
 
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000 /* Linux 4.17 */
+#endif
+
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
@@ -59,12 +63,12 @@ static void unaccount(size_t bytes)
     atomic_fetch_sub_explicit(&mapped, bytes, memory_order_relaxed);
 }
 
-static char *map_pages(size_t bytes)
+static char *map_pages(void *wanted, size_t bytes, int flags)
 {
     count_call();
-    void *address =
-        os_calls.mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *address = os_calls.mmap(
+        wanted, bytes, PROT_READ | PROT_WRITE,
+        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
     return address == MAP_FAILED ? NULL : address;
 }
 
@@ -81,7 +85,7 @@ static char *map_with_slack(size_t bytes, size_t alignment)
     size_t slack = alignment - PAGE_BYTES;
     if (bytes > SIZE_MAX - slack)
         return NULL;
-    char *start = map_pages(bytes + slack);
+    char *start = map_pages(NULL, bytes + slack, 0);
     if (start == NULL)
         return NULL;
     size_t before = -(uintptr_t)start & (alignment - 1);
@@ -100,7 +104,7 @@ static void *map(size_t bytes, size_t alignment, size_t counted)
     if (account(counted)) {
         /* The kernel places mappings side by side: when all lengths are
          * multiples of the alignment, the first try fits most times. */
-        char *address = map_pages(bytes);
+        char *address = map_pages(NULL, bytes, 0);
         if (address != NULL && ((uintptr_t)address & (alignment - 1)) != 0) {
             unmap_pages(address, bytes);
             address = map_with_slack(bytes, alignment);
@@ -128,6 +132,23 @@ void *os_map(size_t bytes)
 void *os_map_for_move(size_t bytes, size_t moved)
 {
     return map(bytes, OS_MAP_ALIGNMENT, bytes - moved);
+}
+
+bool os_map_at(void *address, size_t bytes)
+{
+    int saved = errno;
+    bool done = false;
+    if (account(bytes)) {
+        char *there = map_pages(address, bytes, MAP_FIXED_NOREPLACE);
+        done = there == address;
+        /* Linux before 4.17 takes the address for a hint. */
+        if (there != NULL && !done)
+            unmap_pages(there, bytes);
+        if (!done)
+            unaccount(bytes);
+    }
+    errno = saved;
+    return done;
 }
 
 bool os_unmap(void *address, size_t bytes)

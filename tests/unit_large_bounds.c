@@ -224,6 +224,26 @@ static void a_block_at_the_cap_needs_room_for_itself_only(void **state)
     large_drop_all();
 }
 
+/* Each free takes a step from the low end, below which another block is. */
+static void what_a_step_has_taken_is_mapped_in_its_place(void **state)
+{
+    (void)state;
+    large_free(allocate(80 * MIB)); /* both are cut from it */
+    char *block = allocate(60 * MIB), *below = allocate(19 * MIB);
+    assert_ptr_equal(below + 19 * MIB, block);
+    large_drop_all();
+    size_t mapped = os_mapped_bytes();
+    for (int i = 0; i < 20; i++) {
+        large_free(block);
+        assert_int_equal(mapped - os_mapped_bytes(), STEP);
+        assert_ptr_equal(allocate(60 * MIB), block);
+        assert_int_equal(os_mapped_bytes(), mapped);
+    }
+    large_free(block);
+    large_free(below);
+    large_drop_all();
+}
+
 /* --- at a cap --- */
 
 static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
@@ -400,6 +420,7 @@ int main(void)
         cmocka_unit_test(a_free_of_a_small_block_gives_a_step_back),
         cmocka_unit_test(as_much_as_is_live_is_mapped_ahead),
         cmocka_unit_test(what_is_mapped_ahead_is_bounded),
+        cmocka_unit_test(what_a_step_has_taken_is_mapped_in_its_place),
         cmocka_unit_test(a_block_at_the_cap_needs_room_for_itself_only),
         cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),
         cmocka_unit_test(what_is_kept_makes_room_for_the_page_map),

@@ -71,16 +71,20 @@ static void pages_are_present_once_they_are_written(void **state)
     assert_false(os_is_present(address, MIB));
 }
 
-static void a_mapping_grows_where_there_is_room(void **state)
+static void memory_is_mapped_where_there_is_none(void **state)
 {
     size_t before = os_mapped_bytes();
     char *address = os_map(4 * MIB);
 
     (void)state;
     fill(address, MIB, 7);
-    assert_true(os_unmap(address + MIB, MIB));
+    assert_false(os_map_at(address, MIB));
+    assert_false(os_map_at(address + MIB / 2, 4 * MIB));
+    assert_int_equal(os_mapped_bytes() - before, 4 * MIB);
+    assert_true(holds(address, MIB, 7));
+    assert_true(os_unmap(address + MIB, 2 * MIB));
+    assert_true(os_map_at(address + 2 * MIB, MIB));
     assert_false(os_grow(address, MIB, 3 * MIB));
-    assert_int_equal(os_mapped_bytes() - before, 3 * MIB);
     assert_true(os_grow(address, MIB, 2 * MIB));
     assert_true(is_zero(address + MIB, 2 * MIB));
     assert_true(holds(address, MIB, 7));
@@ -141,7 +145,7 @@ static void a_move_that_is_refused_leaves_both_sides(void **state)
     assert_false(os_move(from, MIB, to, 2 * MIB));
     os_calls.mremap = mremap;
     assert_true(holds(from, MIB, 4));
-    assert_true(is_zero(to, 2 * MIB)); /* it is still there */
+    assert_false(os_map_at(to, MIB)); /* it is still there */
     os_unmap_for_move(to, 2 * MIB, MIB);
     assert_int_equal(os_mapped_bytes() - before, MIB);
     assert_true(os_unmap(from, MIB));
@@ -159,6 +163,7 @@ static void the_cap_is_hard(void **state)
     address = os_map(MIB);
     assert_non_null(address);
     assert_null(os_map(OS_MAP_ALIGNMENT));
+    assert_false(os_map_at(address + MIB, MIB));
     assert_false(os_grow(address, MIB, 2 * MIB));
     assert_null(os_map_for_move(MIB + OS_MAP_ALIGNMENT, MIB));
     assert_int_equal(os_mapped_bytes(), before + MIB);
@@ -229,6 +234,7 @@ static void errno_is_left_alone(void **state)
     assert_int_equal(errno, SENTINEL);
     assert_false(os_is_present(NULL, PAGE_BYTES));
     assert_int_equal(errno, SENTINEL);
+    assert_false(os_map_at(address, MIB));
     assert_false(os_grow(address, MIB, (size_t)1 << 60));
     assert_false(os_move(address + 1, MIB, address, MIB));
     assert_int_equal(errno, SENTINEL);
@@ -270,7 +276,7 @@ int main(void)
         cmocka_unit_test(what_is_mapped_is_counted),
         cmocka_unit_test(purged_pages_read_as_zero),
         cmocka_unit_test(pages_are_present_once_they_are_written),
-        cmocka_unit_test(a_mapping_grows_where_there_is_room),
+        cmocka_unit_test(memory_is_mapped_where_there_is_none),
         cmocka_unit_test(pages_move_without_being_copied),
         cmocka_unit_test(a_move_that_is_refused_leaves_both_sides),
         cmocka_unit_test(the_cap_is_hard),

@@ -274,13 +274,17 @@ mutant unused_memory_is_joined_with_used plain src/large_range.h \
 mutant unused_memory_is_taken_for_used plain src/large_kept.c \
     's/is_unused(now) != unused ||//' unit_large_unused
 mutant any_range_is_made_longer plain src/large_kept.c \
-    's/length <= units_of(end->what)/false/' unit_large_unused
+    's/lowest->what == 0 || now < lowest->what/true/' unit_large_unused
+mutant nothing_is_mapped_in_front plain src/large.c \
+    's/if (front != 0 \&\&/if (false \&\&/' unit_large_bounds
+mutant no_less_is_mapped_in_front plain src/large.c \
+    's/(more != 0 \&\& map_in_front(front, lacking))/false/' unit_large_bounds
 mutant a_range_is_made_longer_though_it_fits plain src/large_kept.c \
-    's/length >= units ||//' unit_large_unused
+    's/length >= units || units_of/units_of/' unit_large_unused
 mutant a_front_is_lost_with_the_race_for_its_range plain src/large_kept.c \
-    's/unmap(put(part(front.what, base, base + lacking)));//' unit_large_unused
+    's/unmap(put(part(front.what, base, end_of(front.what))));//' unit_large_unused
 mutant a_range_is_taken_though_its_front_is_not plain src/large_kept.c \
-    's/if (!cut(front.place, front.what, base, lacking))/if (!cut(front.place, front.what, base, lacking) \&\& false)/' \
+    's/if (!cut(front.place, front.what, base, units - length))/if (!cut(front.place, front.what, base, units - length) \&\& false)/' \
     unit_large_unused
 mutant unused_memory_makes_no_room plain src/large_kept.c \
     's/unused.what != 0 ? unused : used/used/' unit_large_unused
@@ -288,7 +292,7 @@ mutant unused_memory_goes_in_steps plain src/large_kept.c \
     's/drop_piece(unused, RANGE_LENGTH_MAX)/drop_piece(unused, DROP_UNITS)/' \
     unit_large_unused
 mutant nothing_is_mapped_ahead plain src/large.c \
-    's/bytes + ahead()/bytes/' unit_large_bounds
+    's/more = ahead()/more = 0/' unit_large_bounds
 mutant any_number_of_bytes_is_mapped_ahead plain src/large.c \
     's/wanted > AHEAD_MAX/false/' unit_large_bounds
 mutant what_is_unused_is_mapped_once_more plain src/large.c \
