@@ -17,7 +17,7 @@
  *       allocate_large_slow                    large_free
  *         large_allocate                         kept_give
  *           kept_take, kept_extend               kept_drop_step -> os_unmap
- *           map_new -> os_map_aligned
+ *           map_ahead -> os_map_aligned
  */
 #include <errno.h>
 #include <string.h>

@@ -7,6 +7,7 @@
 #include "compiler.h"
 #include "fatal.h"
 #include "large_kept.h"
+#include "large_pages.h"
 #include "options.h"
 #include "os.h"
 #include "page_map.h"
@@ -15,6 +16,9 @@ enum {
     /* Kept are so many bytes, and a part of what is live (shift: a quarter). */
     KEPT_CONSTANT = 48 << 20,
     KEPT_FRACTION_SHIFT = 2,
+    /* The most that is mapped ahead of use: to map waits for all who make
+     * pages present, and they for it. */
+    AHEAD_MAX = 16 << 20,
     /* A block stays where it is while it needs at least this part of its
      * mapping (a shift: a half). */
     FIT_SHIFT = 1,
@@ -27,7 +31,7 @@ enum { HUGE_LARGE_MIN = 4 << 20 };
 /*
  * A block, in the word that the page map has for its first unit: the units of
  * its mapping, the pages that are usable of them, and in the highest bit
- * whether it is a sample (see below).  The lowest bit tells it
+ * whether it is a sample (large_pages.h).  The lowest bit tells it
  * from the address of a descriptor, in case that the unit is a slab's by the
  * time that a stray pointer leads here.
  *
@@ -145,55 +149,6 @@ struct large_totals large_totals(void)
     return totals;
 }
 
-/* --- Pages ahead of use --------------------------------------------------- */
-
-/*
- * New pages cost a fault each, or a good part less in one call.  But a title
- * need not write all that it allocates.  So blocks on new pages are samples:
- * at their free it shows whether all pages had been written.  While that was
- * so for the last one, the pages of further blocks are made present at once;
- * one in SAMPLE_INTERVAL of them goes on being a sample.
- */
-enum {
-    SAMPLE_INTERVAL = 16,
-    /* In pieces: the kernel lets nobody map meanwhile. */
-    POPULATE_STEP = 256 << 10,
-};
-
-/* Whether the last sample was written; ranges that asked.  Relaxed: hints. */
-static struct {
-    _Alignas(CACHE_LINE_PAIR) _Atomic(bool) written;
-    _Atomic(unsigned) ranges;
-} habit;
-
-static size_t sampled_part(size_t bytes)
-{
-    return bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX;
-}
-
-/* Makes the first `bytes` of a block's pages present if that is worth while.
- * False: the block is a sample. */
-static bool populate(uintptr_t base, size_t bytes)
-{
-    if (!GET(habit.written) || ADD(habit.ranges, 1) % SAMPLE_INTERVAL == 0)
-        return false;
-    bytes = sampled_part(bytes);
-    for (size_t done = 0; done < bytes; done += POPULATE_STEP) {
-        size_t rest = bytes - done;
-        if (!os_populate((void *)(base + done),
-                         rest < POPULATE_STEP ? rest : POPULATE_STEP))
-            break;
-    }
-    return true;
-}
-
-static void judge_sample(const void *block, size_t usable)
-{
-    atomic_store_explicit(&habit.written,
-                          os_is_present(block, sampled_part(usable)),
-                          memory_order_relaxed);
-}
-
 /* --- Allocate and free ---------------------------------------------------- */
 
 static void advise(uintptr_t base, size_t bytes)
@@ -220,10 +175,65 @@ static uintptr_t map_new(size_t bytes, size_t alignment)
     /* What is kept makes room. */
     while (base == NULL && kept_drop(bytes) != 0)
         base = map(bytes, alignment);
-    if (base == NULL)
-        return 0;
-    ADD(sums.maps, 1);
     return (uintptr_t)base;
+}
+
+/* So much is mapped beyond what is needed: as much as is live, of which what
+ * is still unused is a part. */
+static size_t ahead(void)
+{
+    uint64_t wanted = GET(sums.live_bytes);
+    size_t unused = kept_unused_bytes();
+    if (wanted > AHEAD_MAX)
+        wanted = AHEAD_MAX;
+    return wanted > unused ? round_up(wanted - unused, UNIT_BYTES) : 0;
+}
+
+/* Maps what ends at an address. */
+static bool map_in_front(uintptr_t end, size_t bytes)
+{
+    uintptr_t base = end - bytes;
+    if (base > end || !page_map_reserve(base, bytes) ||
+        !os_map_at((void *)base, bytes))
+        return false;
+    kept_give_unused(base, bytes);
+    return true;
+}
+
+/* Maps for this block and the next ones: if it can be, what the lowest range
+ * lacks.  The kernel maps downwards, so most times there is room. */
+static void map_ahead(size_t bytes)
+{
+    size_t lacking, more = ahead();
+    uintptr_t front = kept_front(bytes, &lacking);
+    if (front != 0 && (map_in_front(front, lacking + more) ||
+                       (more != 0 && map_in_front(front, lacking))))
+        return;
+    void *base = map(bytes + more, UNIT_BYTES);
+    if (base != NULL)
+        kept_give_unused((uintptr_t)base, bytes + more);
+}
+
+/* Memory that nobody has used yet, at least from its start. */
+static uintptr_t take_new(size_t bytes, size_t alignment, size_t *fresh)
+{
+    uintptr_t base = alignment == UNIT_BYTES ? kept_extend(bytes, fresh) : 0;
+    if (base != 0)
+        return base;
+    *fresh = bytes;
+    return kept_take_unused(bytes, alignment);
+}
+
+static uintptr_t obtain_new(size_t bytes, size_t alignment, size_t *fresh)
+{
+    uintptr_t base = take_new(bytes, alignment, fresh);
+    if (base != 0)
+        return base;
+    if (alignment == UNIT_BYTES) {
+        map_ahead(bytes);
+        base = take_new(bytes, alignment, fresh);
+    }
+    return base != 0 ? base : map_new(bytes, alignment);
 }
 
 /* The range of a block, and how many bytes of it are new, from its start. */
@@ -233,12 +243,7 @@ static uintptr_t obtain(size_t bytes, size_t alignment, size_t *fresh)
     uintptr_t base = kept_take(bytes, alignment);
     if (base != 0)
         return base;
-    if (alignment == UNIT_BYTES)
-        base = kept_extend(bytes, fresh);
-    if (base == 0) {
-        base = map_new(bytes, alignment);
-        *fresh = bytes;
-    }
+    base = obtain_new(bytes, alignment, fresh);
     if (base != 0)
         advise(base, bytes);
     return base;
@@ -258,10 +263,11 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed)
     void *block = (void *)base;
     size_t usable = large_good_size(size);
     block_word word = word_make(bytes, usable);
-    if (fresh != 0 && !populate(base, fresh < usable ? fresh : usable))
+    if (fresh != 0 && !pages_come(block, fresh, usable))
         word |= BLOCK_SAMPLE;
     enter(block, ENTRY_LARGE, word);
     bool used = fresh < bytes;
+    ADD(sums.maps, !used);
     ADD(sums.reuses, used);
     ADD(sums.live_blocks, 1);
     count_live(usable, 0);
@@ -299,7 +305,7 @@ void large_free(void *block)
     SUB(sums.live_blocks, 1);
     SUB(sums.live_bytes, usable_of(word));
     if ((word & BLOCK_SAMPLE) != 0)
-        judge_sample(block, usable_of(word));
+        pages_judge(block, usable_of(word));
     keep((uintptr_t)block, mapped_of(word));
 }
 

@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "compiler.h"
+#include "large_range.h"
 #include "os.h"
 #include "page_map.h"
 
@@ -14,32 +15,9 @@ enum {
     /* Ranges are unmapped by so many units at a time: the kernel needs 10 to
      * 20 us for their pages. */
     DROP_UNITS = 2,
-    /* Ages are counted in steps of 34 ms; what is older than half a second is
-     * unmapped by kept_drop_step(). */
-    AGE_SHIFT = 25,
-    AGE_MAX = 500 * 1000 * 1000 >> AGE_SHIFT,
-    AGE_AHEAD = 64,
+    /* What is older than half a second is unmapped by kept_drop_step(). */
+    AGE_MAX = 500 * 1000 * 1000 >> RANGE_AGE_SHIFT,
 };
-
-/*
- * A kept range in one word, for compare-and-swap: when it was freed, its
- * length and its base, both in units.  0: none.
- *
- * The word says all there is to know of the range.  So a word that has been
- * away and come back means the same range as before, and whoever replaces it
- * owns what the replacement leaves out.
- */
-typedef uint64_t range;
-enum {
-    FREED_BITS = 13,
-    LENGTH_BITS = 20, /* 64 GiB */
-    LENGTH_SHIFT = FREED_BITS,
-    BASE_SHIFT = FREED_BITS + LENGTH_BITS,
-};
-#define FREED_MASK ((UINT64_C(1) << FREED_BITS) - 1)
-#define LENGTH_MAX ((UINT64_C(1) << LENGTH_BITS) - 1)
-
-_Static_assert(ADDRESS_BITS - UNIT_SHIFT + BASE_SHIFT <= 64, "a base fits");
 
 /*
  * The places of ranges.  All changes are compare-and-swaps that both acquire
@@ -52,70 +30,15 @@ static _Alignas(CACHE_LINE_PAIR) _Atomic(range) kept[KEPT_COUNT];
  * does without it. */
 static _Alignas(CACHE_LINE_PAIR) _Atomic(unsigned) kept_end;
 
-/* --- Ranges --------------------------------------------------------------- */
-
-static range range_make(uint64_t base, uint64_t units, uint64_t freed)
-{
-    CHECK(base != 0 && units != 0 && units <= LENGTH_MAX);
-    return base << BASE_SHIFT | units << LENGTH_SHIFT | (freed & FREED_MASK);
-}
-
-static uint64_t base_of(range from)
-{
-    return from >> BASE_SHIFT;
-}
-
-static uint64_t units_of(range from)
-{
-    return from >> LENGTH_SHIFT & LENGTH_MAX;
-}
-
-static uint64_t end_of(range from)
-{
-    return base_of(from) + units_of(from);
-}
-
-/* Another thread's clock may have been read later than `now`. */
-static uint64_t age_of(range from, uint64_t now)
-{
-    uint64_t age = (now - from) & FREED_MASK;
-    return age <= FREED_MASK - AGE_AHEAD ? age : 0;
-}
+/* A range that was seen at a place; an empty one: none was. */
+struct seen {
+    range what;
+    unsigned place;
+};
 
 static uint64_t age_clock(void)
 {
-    return os_now_coarse() >> AGE_SHIFT;
-}
-
-/* A part of a range; 0 when it is empty. */
-static range part(range whole, uint64_t base, uint64_t end)
-{
-    return base == end ? 0 : range_make(base, end - base, whole);
-}
-
-/* Two neighbours as one, which has the age of the longer one: what is used
- * now and then does not keep much that is not. */
-static range joined(range low, range high)
-{
-    CHECK(end_of(low) == base_of(high));
-    return range_make(base_of(low), units_of(low) + units_of(high),
-                      units_of(low) >= units_of(high) ? low : high);
-}
-
-static bool can_join(range low, range high)
-{
-    return low != 0 && high != 0 && end_of(low) == base_of(high) &&
-           units_of(low) + units_of(high) <= LENGTH_MAX;
-}
-
-static void *start_of(range from)
-{
-    return (void *)(uintptr_t)(base_of(from) << UNIT_SHIFT);
-}
-
-static size_t bytes_of(range from)
-{
-    return units_of(from) << UNIT_SHIFT;
+    return os_now_coarse() >> RANGE_AGE_SHIFT;
 }
 
 /* Unmaps a range that is not kept, if it is one.  Returns the bytes. */
@@ -190,17 +113,17 @@ static range put_alone(range new)
     return new;
 }
 
-/* The place of a neighbour below (or above); KEPT_COUNT: there is none. */
-static unsigned neighbour(range new, bool below, range *found)
+static void find_neighbours(range new, struct seen *below, struct seen *above)
 {
     unsigned end = places();
+    below->what = above->what = 0;
     for (unsigned i = 0; i < end; i++) {
-        *found = look(i);
-        if (below ? can_join(*found, new) : can_join(new, *found))
-            return i;
+        range now = look(i);
+        if (can_join(now, new))
+            *below = (struct seen){now, i};
+        else if (can_join(new, now))
+            *above = (struct seen){now, i};
     }
-    *found = 0;
-    return KEPT_COUNT;
 }
 
 /*
@@ -211,19 +134,19 @@ static unsigned neighbour(range new, bool below, range *found)
  */
 static range put(range new)
 {
-    range low, high;
-    unsigned below = neighbour(new, true, &low);
-    unsigned above = neighbour(new, false, &high);
-    if (low != 0 && replace(below, low, joined(low, new))) {
-        low = joined(low, new);
-        if (!can_join(low, high) || !replace(above, high, 0))
+    struct seen low, high;
+    find_neighbours(new, &low, &high);
+    if (low.what != 0 && replace(low.place, low.what, joined(low.what, new))) {
+        new = joined(low.what, new);
+        if (!can_join(new, high.what) || !replace(high.place, high.what, 0))
             return 0;
-        if (replace(below, low, joined(low, high)))
+        if (replace(low.place, new, joined(new, high.what)))
             return 0;
         /* The new one has its place; the one above has lost its. */
-        return put_alone(high);
+        return put_alone(high.what);
     }
-    if (high != 0 && replace(above, high, joined(new, high)))
+    if (high.what != 0 &&
+        replace(high.place, high.what, joined(new, high.what)))
         return 0;
     return put_alone(new);
 }
@@ -234,10 +157,10 @@ static bool rejoin(void)
     bool any = false;
     unsigned end = places();
     for (unsigned i = 0; i < end; i++) {
-        range high;
+        struct seen below, above;
         range low = look(i);
-        if (low == 0 || neighbour(low, false, &high) == KEPT_COUNT ||
-            !replace(i, low, 0))
+        find_neighbours(low, &below, &above);
+        if (above.what == 0 || !replace(i, low, 0))
             continue;
         unmap(put(low));
         any = true;
@@ -247,25 +170,17 @@ static bool rejoin(void)
 
 /* --- Taking --------------------------------------------------------------- */
 
-/* The highest base at which a range has as many units; 0: it has not. */
-static uint64_t fit(range from, uint64_t units, uint64_t alignment)
-{
-    if (from == 0 || units_of(from) < units)
-        return 0;
-    uint64_t base = (end_of(from) - units) & ~(alignment - 1);
-    return base >= base_of(from) ? base : 0;
-}
-
 /* The place of the shortest range that has `units`; of several the highest,
  * since mappings grow downwards: what is low is used last and can go back. */
-static unsigned best_place(uint64_t units, uint64_t alignment, range *best)
+static unsigned best_place(uint64_t units, uint64_t alignment, bool unused,
+                           range *best)
 {
     unsigned place = KEPT_COUNT;
     unsigned end = places();
     *best = 0;
     for (unsigned i = 0; i < end; i++) {
         range now = look(i);
-        if (fit(now, units, alignment) == 0)
+        if (is_unused(now) != unused || fit(now, units, alignment) == 0)
             continue;
         if (place == KEPT_COUNT || units_of(now) < units_of(*best) ||
             (units_of(now) == units_of(*best) && now > *best)) {
@@ -289,28 +204,39 @@ static bool cut(unsigned place, range from, uint64_t base, uint64_t units)
     return true;
 }
 
-uintptr_t kept_take(size_t bytes, size_t alignment)
+static uintptr_t take(size_t bytes, size_t alignment, bool unused)
 {
     uint64_t units = bytes >> UNIT_SHIFT;
+    alignment >>= UNIT_SHIFT;
     for (int tries = 0; tries < TRIES_MAX; tries++) {
         range found;
-        unsigned place = best_place(units, alignment >> UNIT_SHIFT, &found);
+        unsigned place = best_place(units, alignment, unused, &found);
         if (place == KEPT_COUNT && !rejoin())
             return 0;
         if (place == KEPT_COUNT)
             continue;
-        uint64_t base = fit(found, units, alignment >> UNIT_SHIFT);
+        uint64_t base = fit(found, units, alignment);
         if (cut(place, found, base, units))
             return base << UNIT_SHIFT;
     }
     return 0;
 }
 
+uintptr_t kept_take(size_t bytes, size_t alignment)
+{
+    return take(bytes, alignment, false);
+}
+
+uintptr_t kept_take_unused(size_t bytes, size_t alignment)
+{
+    return take(bytes, alignment, true);
+}
+
 bool kept_fits(size_t bytes, size_t alignment)
 {
     range found;
-    return best_place(bytes >> UNIT_SHIFT, alignment >> UNIT_SHIFT, &found) !=
-           KEPT_COUNT;
+    return best_place(bytes >> UNIT_SHIFT, alignment >> UNIT_SHIFT, false,
+                      &found) != KEPT_COUNT;
 }
 
 bool kept_take_at(uintptr_t base, size_t bytes)
@@ -326,39 +252,57 @@ bool kept_take_at(uintptr_t base, size_t bytes)
     return false;
 }
 
-uintptr_t kept_extend(size_t bytes, size_t *fresh)
+/* The lowest range that was used, and the unused one in front of it. */
+static void find_lowest(struct seen *lowest, struct seen *front)
 {
-    unsigned lowest = KEPT_COUNT;
-    range found = 0;
     unsigned end = places();
+    lowest->what = front->what = 0;
     for (unsigned i = 0; i < end; i++) {
         range now = look(i);
-        if (now != 0 && (found == 0 || now < found)) {
-            lowest = i;
-            found = now;
-        }
+        if (now != 0 && !is_unused(now) &&
+            (lowest->what == 0 || now < lowest->what))
+            *lowest = (struct seen){now, i};
     }
+    for (unsigned i = 0; i < end; i++) {
+        range now = look(i);
+        if (is_unused(now) && end_of(now) == base_of(lowest->what))
+            *front = (struct seen){now, i};
+    }
+}
+
+uintptr_t kept_front(size_t bytes, size_t *lacking)
+{
+    struct seen lowest, front;
     uint64_t units = bytes >> UNIT_SHIFT;
-    if (found == 0 || units_of(found) >= units || end_of(found) <= units)
+    find_lowest(&lowest, &front);
+    uint64_t length = units_of(front.what) + units_of(lowest.what);
+    if (lowest.what == 0 || length >= units)
         return 0;
-    uintptr_t base = (end_of(found) - units) << UNIT_SHIFT;
-    size_t lacking = bytes - (units_of(found) << UNIT_SHIFT);
-    if (!page_map_reserve(base, lacking) || !os_map_at((void *)base, lacking))
+    *lacking = (units - length) << UNIT_SHIFT;
+    return (end_of(lowest.what) - length) << UNIT_SHIFT;
+}
+
+uintptr_t kept_extend(size_t bytes, size_t *fresh)
+{
+    struct seen lowest, front;
+    uint64_t units = bytes >> UNIT_SHIFT;
+    find_lowest(&lowest, &front);
+    uint64_t length = units_of(lowest.what);
+    if (length >= units || units_of(front.what) < units - length)
         return 0;
-    *fresh = lacking;
-    if (replace(lowest, found, 0))
-        return base;
+    uint64_t base = end_of(lowest.what) - units;
+    if (!cut(front.place, front.what, base, units - length))
+        return 0;
+    if (replace(lowest.place, lowest.what, 0)) {
+        *fresh = (units - length) << UNIT_SHIFT;
+        return base << UNIT_SHIFT;
+    }
     /* Another thread has taken some of it meanwhile. */
-    kept_give(base, lacking);
+    unmap(put(part(front.what, base, end_of(front.what))));
     return 0;
 }
 
 /* --- Giving --------------------------------------------------------------- */
-
-static range range_of(uintptr_t base, size_t bytes)
-{
-    return range_make(base >> UNIT_SHIFT, bytes >> UNIT_SHIFT, age_clock());
-}
 
 /* What the system does not unmap gives its pages back and is kept.  If that
  * takes the last place from another one, its pages go back too, and only its
@@ -370,62 +314,86 @@ static size_t unmap(range from)
     if (os_unmap(start_of(from), bytes_of(from)))
         return bytes_of(from);
     os_purge(start_of(from), bytes_of(from));
-    range lost = put(range_make(base_of(from), units_of(from), age_clock()));
+    range lost = put(range_make(base_of(from), units_of(from),
+                                age_clock() & RANGE_SINCE_MASK));
     if (lost != 0)
         os_purge(start_of(lost), bytes_of(lost));
     return 0;
 }
 
-void kept_give(uintptr_t base, size_t bytes)
+static void give(uintptr_t base, size_t bytes, range like)
 {
-    if (bytes >> UNIT_SHIFT <= LENGTH_MAX)
-        unmap(put(range_of(base, bytes)));
+    uint64_t units = bytes >> UNIT_SHIFT;
+    if (units <= RANGE_LENGTH_MAX)
+        unmap(put(range_make(base >> UNIT_SHIFT, units, like)));
     else if (!os_unmap((void *)base, bytes))
         os_purge((void *)base, bytes);
 }
 
+void kept_give(uintptr_t base, size_t bytes)
+{
+    give(base, bytes, age_clock() & RANGE_SINCE_MASK);
+}
+
+void kept_give_unused(uintptr_t base, size_t bytes)
+{
+    give(base, bytes, age_clock() | RANGE_UNUSED);
+}
+
 /* --- Dropping ------------------------------------------------------------- */
 
-/* The place of the range that was freed first; of several the lowest. */
-static unsigned oldest_place(uint64_t now, range *oldest)
+/* Whether a range is older than another one, or as old and lower. */
+static bool is_older(range left, range right, uint64_t now)
 {
-    unsigned place = KEPT_COUNT;
+    uint64_t age = age_of(left, now), other = age_of(right, now);
+    return age > other || (age == other && left < right);
+}
+
+/* Finds the oldest of the ranges that are used, and of those that are not.
+ * Returns the bytes of the used ones. */
+static size_t find_oldest(uint64_t now, struct seen *used, struct seen *unused)
+{
+    uint64_t units = 0;
     unsigned end = places();
+    used->what = unused->what = 0;
     for (unsigned i = 0; i < end; i++) {
         range next = look(i);
-        if (next == 0)
-            continue;
-        if (place == KEPT_COUNT || age_of(next, now) > age_of(*oldest, now) ||
-            (age_of(next, now) == age_of(*oldest, now) && next < *oldest)) {
-            place = i;
-            *oldest = next;
-        }
+        struct seen *oldest = is_unused(next) ? unused : used;
+        if (next != 0 &&
+            (oldest->what == 0 || is_older(next, oldest->what, now)))
+            *oldest = (struct seen){next, i};
+        units += is_unused(next) ? 0 : units_of(next);
     }
-    return place;
+    return units << UNIT_SHIFT;
 }
 
 /* Unmaps the low end of a range, at most so many units: blocks are cut from
  * the other end.  Returns the bytes. */
-static size_t drop_piece(unsigned place, range from, uint64_t units)
+static size_t drop_piece(struct seen from, uint64_t units)
 {
-    if (units > units_of(from))
-        units = units_of(from);
-    if (!cut(place, from, base_of(from), units))
+    if (units > units_of(from.what))
+        units = units_of(from.what);
+    if (units == 0 || !cut(from.place, from.what, base_of(from.what), units))
         return 0;
-    return unmap(range_make(base_of(from), units, from));
+    return unmap(range_make(base_of(from.what), units, from.what));
+}
+
+static bool is_aged(range from, uint64_t now)
+{
+    return from != 0 && age_of(from, now) > AGE_MAX;
 }
 
 size_t kept_drop_step(size_t bound, bool aged_too)
 {
-    bool surplus = kept_bytes() > bound;
-    if (places() == 0 || (!surplus && !aged_too))
-        return 0;
+    struct seen used, unused;
     uint64_t now = age_clock();
-    range oldest;
-    unsigned place = oldest_place(now, &oldest);
-    if (place == KEPT_COUNT || (!surplus && age_of(oldest, now) <= AGE_MAX))
-        return 0;
-    return drop_piece(place, oldest, DROP_UNITS);
+    size_t bytes = find_oldest(now, &used, &unused);
+    if (bytes > bound || (aged_too && is_aged(used.what, now)))
+        return drop_piece(used, DROP_UNITS);
+    /* It has no pages, so that it can go at once. */
+    if (aged_too && is_aged(unused.what, now))
+        return drop_piece(unused, RANGE_LENGTH_MAX);
+    return 0;
 }
 
 size_t kept_drop(size_t bytes)
@@ -433,12 +401,11 @@ size_t kept_drop(size_t bytes)
     uint64_t now = age_clock();
     size_t dropped = 0;
     for (unsigned i = 0; i < KEPT_COUNT && dropped < bytes; i++) {
-        range oldest;
-        unsigned place = oldest_place(now, &oldest);
-        if (place == KEPT_COUNT)
-            break;
-        dropped += drop_piece(place, oldest,
-                              (bytes - dropped + UNIT_BYTES - 1) >> UNIT_SHIFT);
+        struct seen used, unused;
+        size_t rest = bytes - dropped + UNIT_BYTES - 1;
+        find_oldest(now, &used, &unused);
+        dropped +=
+            drop_piece(unused.what != 0 ? unused : used, rest >> UNIT_SHIFT);
     }
     return dropped != 0 ? dropped : kept_drop_all();
 }
@@ -455,11 +422,23 @@ size_t kept_drop_all(void)
     return bytes;
 }
 
-size_t kept_bytes(void)
+static size_t sum(bool unused)
 {
     uint64_t units = 0;
     unsigned end = places();
-    for (unsigned i = 0; i < end; i++)
-        units += units_of(look(i));
+    for (unsigned i = 0; i < end; i++) {
+        range next = look(i);
+        units += is_unused(next) == unused ? units_of(next) : 0;
+    }
     return units << UNIT_SHIFT;
+}
+
+size_t kept_bytes(void)
+{
+    return sum(false);
+}
+
+size_t kept_unused_bytes(void)
+{
+    return sum(true);
 }

@@ -20,10 +20,17 @@ uintptr_t kept_take(size_t bytes, size_t alignment);
 /* Takes `bytes` at an address.  False: they are not all kept. */
 bool kept_take_at(uintptr_t base, size_t bytes);
 
-/* Takes the lowest range and maps what it lacks to `bytes` in front of it:
- * the first *fresh bytes.  0: the range is long enough as it is, or there is
- * no room or memory. */
+/* As kept_take(), out of memory that was never used. */
+uintptr_t kept_take_unused(size_t bytes, size_t alignment);
+
+/* Takes the lowest range that was used with the end of the unused one in front
+ * of it: `bytes`, of which the first *fresh are unused.  0: they have not so
+ * much, or the range needs none in front. */
 uintptr_t kept_extend(size_t bytes, size_t *fresh);
+
+/* Where more memory would have to end, and how much is *lacking, for
+ * kept_extend() to have `bytes`.  0: nothing lacks, or there is no range. */
+uintptr_t kept_front(size_t bytes, size_t *lacking);
 
 /* Whether kept_take() has `bytes`. */
 bool kept_fits(size_t bytes, size_t alignment);
@@ -31,6 +38,10 @@ bool kept_fits(size_t bytes, size_t alignment);
 /* Keeps a range.  When all places are taken, the shortest of all is unmapped
  * instead; and so is a range that is longer than a word can say (64 GiB). */
 void kept_give(uintptr_t base, size_t bytes);
+
+/* Keeps memory that was just mapped: it has no pages, and so does not count in
+ * kept_bytes(). */
+void kept_give_unused(uintptr_t base, size_t bytes);
 
 /*
  * What the system does not unmap gives its pages back and stays kept; it does
@@ -49,7 +60,8 @@ size_t kept_drop(size_t bytes);
 /* Unmaps all ranges.  Returns the bytes. */
 size_t kept_drop_all(void);
 
-/* The bytes of all ranges. */
+/* The bytes of all ranges that have been used, and of those that have not. */
 size_t kept_bytes(void);
+size_t kept_unused_bytes(void);
 
 #endif

@@ -33,7 +33,7 @@ part_of() {
     slab_internal.h | slab_state.h | slab_local.c | slab_purge.c | \
         slab_return.c) echo slab ;;
     thread_cache_*) echo thread_cache ;;
-    large_kept.*) echo large ;;
+    large_*) echo large ;;
     os_linux.c) echo os ;;
     *) echo "${1%.[ch]}" ;;
     esac

@@ -126,6 +126,8 @@ white_box_tests = \
 	%D%/unit_large \
 	%D%/unit_large_bounds \
 	%D%/unit_large_kept \
+	%D%/unit_large_pages \
+	%D%/unit_large_unused \
 	%D%/unit_metadata \
 	%D%/unit_os \
 	%D%/unit_page_map \
@@ -153,6 +155,10 @@ TESTS += $(white_box_tests)
 %C%_unit_large_bounds_LDADD = $(white_box_ldadd)
 %C%_unit_large_kept_CFLAGS = $(white_box_cflags)
 %C%_unit_large_kept_LDADD = $(white_box_ldadd)
+%C%_unit_large_pages_CFLAGS = $(white_box_cflags)
+%C%_unit_large_pages_LDADD = $(white_box_ldadd)
+%C%_unit_large_unused_CFLAGS = $(white_box_cflags)
+%C%_unit_large_unused_LDADD = $(white_box_ldadd)
 %C%_unit_metadata_CFLAGS = $(white_box_cflags)
 %C%_unit_metadata_LDADD = $(white_box_ldadd)
 %C%_unit_os_CFLAGS = $(white_box_cflags)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Large blocks: what one call gives back at the most, and what a cap, or a
- * system that refuses, leaves behind.
+ * Large blocks: what one call gives back at the most, how much is mapped ahead,
+ * and what a cap, or a system that refuses, leaves behind.
  */
 #include "support.h"
 
@@ -154,6 +154,96 @@ static void a_free_of_a_small_block_gives_a_step_back(void **state)
     partyalloc_trim();
 }
 
+/* --- what is mapped ahead of use --- */
+
+static void as_much_as_is_live_is_mapped_ahead(void **state)
+{
+    size_t mapped = os_mapped_bytes();
+
+    (void)state;
+    void *first = allocate(4 * MIB);
+    assert_int_equal(os_mapped_bytes() - mapped, 4 * MIB);
+    void *second = allocate(MIB);
+    assert_int_equal(os_mapped_bytes() - mapped, 9 * MIB);
+    uint64_t calls = os_kernel_calls();
+    void *third = allocate(3 * MIB);
+    assert_int_equal(os_kernel_calls(), calls);
+    assert_ptr_equal((char *)third + 3 * MIB, second);
+    assert_true(is_zero(third, 3 * MIB));
+    assert_int_equal(large_totals().cached_bytes, 0);
+    large_free(first);
+    large_free(second);
+    large_free(third);
+    assert_int_equal(large_totals().cached_bytes, 8 * MIB);
+    large_drop_all();
+    assert_int_equal(os_mapped_bytes(), mapped);
+}
+
+static size_t mappings;
+
+static void *count_mmap(void *hint, size_t length, int protection, int flags,
+                        int fd, off_t offset)
+{
+    mappings++;
+    return mmap(hint, length, protection, flags, fd, offset);
+}
+
+static void what_is_mapped_ahead_is_bounded(void **state)
+{
+    enum { COUNT = 100 };
+    void *blocks[COUNT];
+    size_t mapped = os_mapped_bytes();
+
+    (void)state;
+    os_calls.mmap = count_mmap;
+    for (size_t i = 0; i < COUNT; i++) {
+        blocks[i] = allocate(MIB + i * UNIT_BYTES);
+        require(os_mapped_bytes() - mapped
+                <= large_totals().live_bytes + 16 * MIB);
+    }
+    os_calls.mmap = mmap;
+    /* 409 MiB. */
+    assert_in_range(mappings, 20, 40);
+    for (size_t i = 0; i < COUNT; i++)
+        large_free(blocks[i]);
+    large_drop_all();
+}
+
+static void a_block_at_the_cap_needs_room_for_itself_only(void **state)
+{
+    void *live = allocate(20 * MIB);
+
+    (void)state;
+    os_set_limit(os_mapped_bytes() + 3 * MIB);
+    void *block = large_allocate(3 * MIB, 1, false);
+    assert_non_null(block);
+    assert_null(large_allocate(MIB, 1, false));
+    os_set_limit(0);
+    large_free(block);
+    large_free(live);
+    large_drop_all();
+}
+
+/* Each free takes a step from the low end, below which another block is. */
+static void what_a_step_has_taken_is_mapped_in_its_place(void **state)
+{
+    (void)state;
+    large_free(allocate(80 * MIB)); /* both are cut from it */
+    char *block = allocate(60 * MIB), *below = allocate(19 * MIB);
+    assert_ptr_equal(below + 19 * MIB, block);
+    large_drop_all();
+    size_t mapped = os_mapped_bytes();
+    for (int i = 0; i < 20; i++) {
+        large_free(block);
+        assert_int_equal(mapped - os_mapped_bytes(), STEP);
+        assert_ptr_equal(allocate(60 * MIB), block);
+        assert_int_equal(os_mapped_bytes(), mapped);
+    }
+    large_free(block);
+    large_free(below);
+    large_drop_all();
+}
+
 /* --- at a cap --- */
 
 static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
@@ -164,6 +254,7 @@ static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT; i++)
         blocks[i] = allocate(4 * MIB);
+    large_drop_all(); /* what was mapped ahead */
     for (size_t i = 0; i < COUNT; i += 2)
         large_free(blocks[i]);
     assert_int_equal(large_totals().cached_bytes, 20 * MIB);
@@ -327,6 +418,10 @@ int main(void)
         cmocka_unit_test(what_blocks_give_up_is_bounded_too),
         cmocka_unit_test(a_new_mapping_gives_a_step_back),
         cmocka_unit_test(a_free_of_a_small_block_gives_a_step_back),
+        cmocka_unit_test(as_much_as_is_live_is_mapped_ahead),
+        cmocka_unit_test(what_is_mapped_ahead_is_bounded),
+        cmocka_unit_test(what_a_step_has_taken_is_mapped_in_its_place),
+        cmocka_unit_test(a_block_at_the_cap_needs_room_for_itself_only),
         cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),
         cmocka_unit_test(what_is_kept_makes_room_for_the_page_map),
         cmocka_unit_test(what_the_system_does_not_unmap_stays_kept),

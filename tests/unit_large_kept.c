@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* Kept ranges: cut, joined, made longer, and dropped. */
+/* Kept ranges: cut, joined, and dropped. */
 #include "support.h"
 
 #include <stdatomic.h>
-#include <string.h>
 #include <sys/mman.h>
 
 #include "large_kept.h"
@@ -106,29 +105,6 @@ static void what_lies_at_an_address_can_be_taken(void **state)
     assert_true(kept_take_at((uintptr_t)base + 2 * MIB, MIB));
     assert_int_equal(kept_bytes(), 0);
     assert_true(os_unmap(base, 4 * MIB));
-}
-
-static void a_range_is_made_longer_in_front(void **state)
-{
-    char *base = map(8 * MIB);
-
-    (void)state;
-    memset(base, 1, 8 * MIB);
-    assert_true(os_unmap(base + MIB, 5 * MIB));
-    give(base + 6 * MIB, MIB);
-    size_t mapped = os_mapped_bytes();
-    size_t fresh = 0;
-    assert_int_equal(kept_extend(MIB, &fresh), 0); /* it fits as it is */
-    assert_int_equal(kept_extend(7 * MIB, &fresh), 0); /* there is no room */
-    assert_int_equal(os_mapped_bytes(), mapped);
-    assert_int_equal(kept_bytes(), MIB);
-    assert_ptr_equal((void *)kept_extend(4 * MIB, &fresh), base + 3 * MIB);
-    assert_int_equal(fresh, 3 * MIB);
-    assert_int_equal(os_mapped_bytes(), mapped + 3 * MIB);
-    assert_true(is_zero(base + 3 * MIB, 3 * MIB));
-    assert_int_equal(base[6 * MIB], 1);
-    assert_int_equal(kept_bytes(), 0);
-    assert_true(os_unmap(base, 8 * MIB));
 }
 
 /* Every second unit, so that nothing can be joined. */
@@ -404,7 +380,6 @@ int main(void)
         cmocka_unit_test(the_shortest_range_that_fits_is_taken),
         cmocka_unit_test(an_aligned_part_is_cut_out_of_the_middle),
         cmocka_unit_test(what_lies_at_an_address_can_be_taken),
-        cmocka_unit_test(a_range_is_made_longer_in_front),
         cmocka_unit_test(what_has_no_place_is_unmapped),
         cmocka_unit_test(the_shortest_gives_way_when_there_is_no_place),
         cmocka_unit_test(what_is_asked_for_goes_the_oldest_first),

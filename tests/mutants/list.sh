@@ -212,32 +212,32 @@ mutant a_zeroed_large_block_is_dirty plain src/large.c \
     's/if (used \&\& zeroed)/if (used \&\& zeroed \&\& false)/' contract_zeroed unit_large
 mutant a_block_starts_anywhere_in_its_first_unit plain src/large.c \
     's/((uintptr_t)block \& (UNIT_BYTES - 1)) != 0/false/' misuse_pointers
-mutant a_kept_range_need_not_be_aligned plain src/large_kept.c \
+mutant a_kept_range_need_not_be_aligned plain src/large_range.h \
     's/ \& ~(alignment - 1);/;/' unit_large_kept unit_large
-mutant a_cut_may_begin_before_its_range plain src/large_kept.c \
+mutant a_cut_may_begin_before_its_range plain src/large_range.h \
     's/return base >= base_of(from) ? base : 0;/return base;/' unit_large_kept
 mutant the_first_range_that_fits_is_taken plain src/large_kept.c \
     's/units_of(now) < units_of(\*best)/false/' unit_large_kept unit_large
 mutant what_is_cut_off_is_lost plain src/large_kept.c \
     's/before != 0 ? before : behind/behind/' unit_large_kept unit_large
-mutant neighbours_are_never_joined plain src/large_kept.c \
+mutant neighbours_are_never_joined plain src/large_range.h \
     's/end_of(low) == base_of(high) \&\&/false \&\&/' \
     unit_large_kept unit_large
 mutant neighbours_that_lie_apart_stay_apart plain src/large_kept.c \
     's/place == KEPT_COUNT \&\& !rejoin()/place == KEPT_COUNT/' \
     unit_large_kept
-mutant a_joined_range_has_the_age_of_the_last plain src/large_kept.c \
+mutant a_joined_range_has_the_age_of_the_last plain src/large_range.h \
     's/units_of(low) >= units_of(high) ? low : high)/high)/' unit_large_kept
 mutant a_range_never_grows_old plain src/large_kept.c \
-    's/age_of(oldest, now) <= AGE_MAX/true/' unit_large_kept unit_large
-mutant what_was_freed_just_now_is_old plain src/large_kept.c \
-    's/age <= FREED_MASK - AGE_AHEAD ? age : 0/age/' unit_large_kept
+    's/age_of(from, now) > AGE_MAX/false/' unit_large_kept unit_large
+mutant what_was_freed_just_now_is_old plain src/large_range.h \
+    's/age <= RANGE_SINCE_MASK - RANGE_AGE_AHEAD ? age : 0/age/' unit_large_kept
 mutant a_surplus_stays plain src/large.c \
     's/kept_drop_step(kept_bound(), !option_quiet());//' unit_large_bounds
 mutant a_surplus_stays_when_more_is_mapped plain src/large.c \
     's/kept_drop_step(kept_bound(), false);//' unit_large_bounds
 mutant a_surplus_is_unmapped_at_once plain src/large_kept.c \
-    's/drop_piece(place, oldest, DROP_UNITS)/drop_piece(place, oldest, LENGTH_MAX)/' \
+    's/drop_piece(used, DROP_UNITS)/drop_piece(used, RANGE_LENGTH_MAX)/' \
     unit_large_bounds unit_large_kept
 mutant a_surplus_waits_for_large_blocks plain src/thread_cache.c \
     's/large_drop_step(++cache->looks % DROP_INTERVAL == 0);//' memory_returns
@@ -279,12 +279,48 @@ mutant what_cannot_move_empties_all plain src/large.c \
     unit_large_bounds
 mutant two_mappings_move_as_one plain src/os_linux.c \
     's/is_one_mapping(from, moved)/true/' unit_os
-mutant pages_are_made_present_for_all plain src/large.c \
-    's/!GET(habit.written) ||/false ||/' unit_large
-mutant nobody_asks_again_whether_pages_are_written plain src/large.c \
-    's/ADD(habit.ranges, 1) % SAMPLE_INTERVAL == 0/false/' unit_large
-mutant any_number_of_pages_is_made_present plain src/large.c \
-    's/bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX/bytes/' unit_large
+mutant pages_are_made_present_for_all plain src/large_pages.c \
+    's/GET(habit.last) == WRITTEN/true/' unit_large_pages
+mutant nobody_asks_again_whether_pages_are_written plain src/large_pages.c \
+    's/ \&\& !is_turn_of_sample()//' unit_large_pages
+mutant any_number_of_pages_is_made_present plain src/large_pages.c \
+    's/bytes < OS_PRESENT_MAX ? bytes : OS_PRESENT_MAX/bytes/' unit_large_pages
+mutant the_first_sample_says_nothing_while_it_lives plain src/large_pages.c \
+    's/        look_at_first();/;/' unit_large_pages
+mutant what_is_not_written_yet_is_a_verdict plain src/large_pages.c \
+    's/^        judge(WRITTEN);/        judge(WRITTEN); else judge(NOT_WRITTEN);/' \
+    unit_large_pages
+mutant a_verdict_does_not_end_the_look_at_the_first plain src/large_pages.c \
+    's/GET(habit.last) == NONE_YET/GET(habit.last) != WRITTEN/' unit_large_pages
+mutant unused_memory_is_joined_with_used plain src/large_range.h \
+    's/is_unused(low) == is_unused(high)/true/' unit_large_unused
+mutant unused_memory_is_taken_for_used plain src/large_kept.c \
+    's/is_unused(now) != unused ||//' unit_large_unused
+mutant any_range_is_made_longer plain src/large_kept.c \
+    's/lowest->what == 0 || now < lowest->what/true/' unit_large_unused
+mutant nothing_is_mapped_in_front plain src/large.c \
+    's/if (front != 0 \&\&/if (false \&\&/' unit_large_bounds
+mutant no_less_is_mapped_in_front plain src/large.c \
+    's/(more != 0 \&\& map_in_front(front, lacking))/false/' unit_large_bounds
+mutant a_range_is_made_longer_though_it_fits plain src/large_kept.c \
+    's/length >= units || units_of/units_of/' unit_large_unused
+mutant a_front_is_lost_with_the_race_for_its_range plain src/large_kept.c \
+    's/unmap(put(part(front.what, base, end_of(front.what))));//' unit_large_unused
+mutant a_range_is_taken_though_its_front_is_not plain src/large_kept.c \
+    's/if (!cut(front.place, front.what, base, units - length))/if (!cut(front.place, front.what, base, units - length) \&\& false)/' \
+    unit_large_unused
+mutant unused_memory_makes_no_room plain src/large_kept.c \
+    's/unused.what != 0 ? unused : used/used/' unit_large_unused
+mutant unused_memory_goes_in_steps plain src/large_kept.c \
+    's/drop_piece(unused, RANGE_LENGTH_MAX)/drop_piece(unused, DROP_UNITS)/' \
+    unit_large_unused
+mutant nothing_is_mapped_ahead plain src/large.c \
+    's/more = ahead()/more = 0/' unit_large_bounds
+mutant any_number_of_bytes_is_mapped_ahead plain src/large.c \
+    's/wanted > AHEAD_MAX/false/' unit_large_bounds
+mutant what_is_unused_is_mapped_once_more plain src/large.c \
+    's/size_t unused = kept_unused_bytes();/size_t unused = 0;/' \
+    unit_large_bounds
 mutant a_kept_range_is_not_published tsan src/large_kept.c \
     's/memory_order_acq_rel/memory_order_relaxed/' unit_large_kept
 
