@@ -14,6 +14,8 @@ enum {
     /* Blocks that a bin over budget gives up first; then twice as many each
      * time, until it misses one. */
     SPILL_FIRST = 12,
+    /* After so many times in a row frees seem to go on and on. */
+    SPILLS_MAX = 4,
     /* Slow paths that pass before pages to give back are looked for again. */
     PURGE_PATIENCE = 256,
     /* Misses after which a bin is looked at, whether it is still in use. */
@@ -118,7 +120,7 @@ void *cache_allocate_slow(struct cache *cache, unsigned class)
         cache_flush_idle(cache, class);
     if (cache_is_medium(cache, class))
         return cache_allocate_medium(cache, class);
-    cache->rest[class].spill = 0;
+    cache->rest[class].spills = 0;
     struct magazine *magazine = cache_take_full(cache, class);
     if (magazine == NULL)
         magazine = take_from_depot(cache, class);
@@ -163,10 +165,11 @@ static void give_older(struct cache *cache, unsigned class,
 {
     struct bin_rest *rest = &cache->rest[class];
     size_t most = full->count - full->count / 4;
-    size_t older = rest->spill != 0 ? rest->spill * 2u : SPILL_FIRST;
+    size_t older = (size_t)SPILL_FIRST << rest->spills;
     if (older > most)
         older = most;
-    rest->spill = (uint32_t)older;
+    if (rest->spills < SPILLS_MAX)
+        rest->spills++;
     full->count -= older;
     empty->count = older;
     memcpy(empty->slots, full->slots, older * sizeof(void *));
@@ -174,6 +177,22 @@ static void give_older(struct cache *cache, unsigned class,
     empty = cache_give(cache, class, empty, false);
     if (empty != NULL)
         cache_put_empty(cache, empty);
+}
+
+/* How far to fill the next magazine of a bin that overflows: as far as the last
+ * one, and further while frees go on and on, by what others have given up. */
+static size_t slots_after(const struct cache *cache, unsigned class,
+                          size_t before)
+{
+    if (cache->rest[class].spills < SPILLS_MAX)
+        return before;
+    size_t wanted = before + before / 2 + 1;
+    size_t room = cache_room(cache, class);
+    if (wanted > MAGAZINE_SLOTS)
+        wanted = MAGAZINE_SLOTS;
+    if (wanted > room)
+        wanted = room;
+    return wanted > before ? wanted : before;
 }
 
 /*
@@ -201,10 +220,12 @@ static struct magazine *exchange(struct cache *cache, unsigned class,
         *slots = first;
         return empty;
     }
-    if (full != NULL)
+    if (full != NULL) {
+        *slots = slots_after(cache, class, before);
         give_older(cache, class, full, empty);
-    else
+    } else {
         cache_put_empty(cache, empty);
+    }
     return full;
 }
 

@@ -17,7 +17,7 @@ struct bin_rest {
     _Atomic(uint32_t) full_blocks;   /* in them */
     uint32_t batch;                  /* blocks in FILL_BYTES; constant */
     uint32_t fill;                   /* blocks in the last fill */
-    uint32_t spill;                  /* blocks that give_older() gave last */
+    uint32_t spills;                 /* by give_older(), since the last miss */
     void **seen_top;                 /* of the own magazine, by is_idle(), */
     void *seen_block;                /* and what was there */
 };
@@ -115,6 +115,9 @@ size_t blocks_in(size_t bytes, unsigned class);
 
 /* Whether the cache may hold so many blocks more. */
 bool cache_has_room(struct cache *cache, unsigned class, size_t blocks);
+
+/* How many blocks more that is; no other bin gives up anything for it. */
+size_t cache_room(const struct cache *cache, unsigned class);
 
 /* Raises the limit of a cursor that has met it, by half of what it was or a
  * few blocks.  False: it has no magazine, or the magazine or the cache can

@@ -266,6 +266,13 @@ bool cache_has_room(struct cache *cache, unsigned class, size_t blocks)
     return cache->charged + bytes <= cache->budget;
 }
 
+size_t cache_room(const struct cache *cache, unsigned class)
+{
+    size_t bytes =
+        cache->charged < cache->budget ? cache->budget - cache->charged : 0;
+    return bytes / size_classes[class].size;
+}
+
 bool cache_raise_limit(struct cache *cache, unsigned class,
                        struct cursor *cursor)
 {

@@ -372,6 +372,28 @@ static void going_to_and_fro_costs_no_slow_path_each_time(void **state)
     partyalloc_thread_flush();
 }
 
+/* Many blocks of all small classes, freed in no order: no class is left
+ * without room by those that came first. */
+static void a_burst_of_all_classes_takes_few_slow_paths(void **state)
+{
+    enum { COUNT = 100000, STRIDE = 7919, FEW = COUNT / 10 };
+    static void *burst[COUNT];
+    struct random random = {1};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        burst[i] = partyalloc_allocate(random_size(&random, 16, 2047), ANY_TYPE);
+        require(burst[i] != NULL);
+    }
+    struct cache_totals before = totals();
+    for (size_t i = 0; i < COUNT; i++)
+        release(burst[i * STRIDE % COUNT]);
+    assert_in_range(totals().overflows - before.overflows, 0, FEW);
+    assert_in_range(totals().bytes, 0, CACHE_BYTES);
+    partyalloc_thread_flush();
+    depot_drain_all();
+}
+
 /* Passive false sharing: a thread that frees another's blocks does not get
  * them again one by one. */
 static void anothers_block_is_not_handed_out_again_at_once(void **state)
@@ -581,6 +603,7 @@ int main(void)
         cmocka_unit_test(a_bin_gives_up_slots_that_it_does_not_use),
         cmocka_unit_test(slots_for_anothers_blocks_are_given_up_too),
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
+        cmocka_unit_test(a_burst_of_all_classes_takes_few_slow_paths),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),
         cmocka_unit_test(
