@@ -42,12 +42,28 @@ static void rested(struct slab *slab, uint32_t count)
         slab_list(slab);
 }
 
+/* Blocks freed in no order lie in as many slabs: what is written of a slab is
+ * fetched so many blocks ahead, instead of waited for block by block. */
+enum { AHEAD = 8 };
+
+static void look_ahead(unsigned class, const void *block)
+{
+    struct slab *slab = page_map_descriptor(block);
+    uint32_t index = size_class_index(class, slab_offset(slab, class, block));
+    __builtin_prefetch(&slab->states[index], 1);
+    __builtin_prefetch(&slab->resting, 1);
+}
+
 void slab_return(unsigned class, void *const *blocks, size_t count)
 {
     struct slab *run = NULL; /* the slab of the last blocks, so many: */
     uint32_t length = 0;
     slab_add_dirty((int64_t)(count * size_classes[class].size));
+    for (size_t i = 0; i < count && i < AHEAD; i++)
+        look_ahead(class, blocks[i]);
     for (size_t i = 0; i < count; i++) {
+        if (i + AHEAD < count)
+            look_ahead(class, blocks[i + AHEAD]);
         struct slab *slab = slab_of(class, blocks[i], run);
         _Atomic(uint8_t) *state = slab_judge(slab, class, blocks[i]);
         if (slab != run && length != 0) {

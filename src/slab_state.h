@@ -6,12 +6,23 @@
 
 #include "slab_internal.h"
 
+/* Where in its slab a block of a class lies.  A slab of one unit begins where
+ * the unit does, so nothing of it need be read. */
+FAST_PATH uint32_t slab_offset(const struct slab *slab, unsigned class,
+                               const void *pointer)
+{
+    uintptr_t address = (uintptr_t)pointer;
+    if (likely(size_classes[class].slab_units == 1))
+        return (uint32_t)(address & (UNIT_BYTES - 1));
+    return (uint32_t)(address - slab->base);
+}
+
 /* The state of the block of a class that starts at an address in a slab of
  * that class; NULL: none starts there. */
 FAST_PATH _Atomic(uint8_t) *slab_state_in(struct slab *slab, unsigned class,
                                           const void *pointer)
 {
-    uint32_t offset = (uint32_t)((uintptr_t)pointer - slab->base);
+    uint32_t offset = slab_offset(slab, class, pointer);
     uint32_t index = size_class_index(class, offset);
     if (unlikely(index * size_classes[class].size != offset) ||
         unlikely(index >= size_classes[class].capacity))
