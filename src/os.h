@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 enum {
     PAGE_SHIFT = 12,
@@ -34,6 +35,9 @@ struct os_calls {
     void *(*mremap)(void *address, size_t old_length, size_t new_length,
                     int flags, ...);
     int (*mincore)(void *address, size_t length, unsigned char *present);
+    /* process_madvise() of the process itself. */
+    ssize_t (*madvise_ranges)(const struct iovec *ranges, size_t count,
+                              int advice);
 };
 extern struct os_calls os_calls;
 
@@ -52,6 +56,15 @@ bool os_unmap(void *address, size_t bytes);
 /* Gives the pages back; they read as zero afterwards, and cost a page fault
  * each.  False when the system refuses (locked pages): contents then stay. */
 bool os_purge(void *address, size_t bytes);
+
+/* The same for ranges, in one call where the system has one for that: most of
+ * the time of a call goes to the translations that processors have cached, and
+ * is spent once then.  Returns how many ranges it did before one was refused.
+ */
+size_t os_purge_ranges(const struct iovec *ranges, size_t count);
+
+/* Whether the system has been seen to do that. */
+bool os_purges_ranges_at_once(void);
 
 /* Makes the pages present and writable ahead of use, in one call instead of a
  * fault each.  A hint: false when the system cannot. */

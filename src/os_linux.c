@@ -5,7 +5,9 @@
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "compiler.h"
 
@@ -17,12 +19,27 @@
 #define MADV_POPULATE_WRITE 23 /* Linux 5.14 */
 #endif
 
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440 /* Linux 5.10 */
+#endif
+
+/* Instead of a descriptor of a process: the one that calls.  Linux 6.15. */
+enum { THIS_PROCESS = -10000 };
+
+static ssize_t madvise_ranges(const struct iovec *ranges, size_t count,
+                              int advice)
+{
+    return syscall(SYS_process_madvise, THIS_PROCESS, ranges, count, advice,
+                   0U);
+}
+
 struct os_calls os_calls = {
     .mmap = mmap,
     .munmap = munmap,
     .madvise = madvise,
     .mremap = mremap,
     .mincore = mincore,
+    .madvise_ranges = madvise_ranges,
 };
 
 /* How often a call that the kernel asks to repeat is repeated. */
@@ -191,6 +208,46 @@ static bool advise(void *address, size_t bytes, int advice)
 bool os_purge(void *address, size_t bytes)
 {
     return advise(address, bytes, MADV_DONTNEED);
+}
+
+/* Whether the system gives back several ranges in one call; a hint: relaxed. */
+enum { NOT_TRIED, AT_ONCE, ONE_BY_ONE };
+static _Atomic(int) purging;
+
+bool os_purges_ranges_at_once(void)
+{
+    return atomic_load_explicit(&purging, memory_order_relaxed) == AT_ONCE;
+}
+
+/* How many of the first ranges one call gave back. */
+static size_t purge_at_once(const struct iovec *ranges, size_t count)
+{
+    int saved = errno;
+    count_call();
+    ssize_t bytes = os_calls.madvise_ranges(ranges, count, MADV_DONTNEED);
+    errno = saved;
+    size_t done = 0;
+    while (done < count && bytes >= (ssize_t)ranges[done].iov_len)
+        bytes -= (ssize_t)ranges[done++].iov_len;
+    return done;
+}
+
+size_t os_purge_ranges(const struct iovec *ranges, size_t count)
+{
+    size_t done = 0;
+    if (count > 1 &&
+        atomic_load_explicit(&purging, memory_order_relaxed) != ONE_BY_ONE)
+        done = purge_at_once(ranges, count);
+    size_t before = done;
+    while (done < count &&
+           os_purge(ranges[done].iov_base, ranges[done].iov_len))
+        done++;
+    /* What was refused together but not alone tells that it cannot be done
+     * together. */
+    if (count > 1 && done != 0)
+        atomic_store_explicit(&purging, before != 0 ? AT_ONCE : ONE_BY_ONE,
+                              memory_order_relaxed);
+    return done;
 }
 
 bool os_populate(void *address, size_t bytes)

@@ -20,11 +20,22 @@ static int count_advice(void *address, size_t length, int advice)
     return madvise(address, length, advice);
 }
 
+static ssize_t (*advise_ranges)(const struct iovec *, size_t, int);
+
+static ssize_t count_ranges(const struct iovec *ranges, size_t count,
+                            int advice)
+{
+    given_back += advice == MADV_DONTNEED;
+    return advise_ranges(ranges, count, advice);
+}
+
 static void start(size_t huge_pages)
 {
+    advise_ranges = os_calls.madvise_ranges;
     require(partyalloc_set_option(PARTYALLOC_OPTION_HUGE_PAGES, huge_pages) ==
             0);
     os_calls.madvise = count_advice;
+    os_calls.madvise_ranges = count_ranges;
 }
 
 static void allocate_and_free(size_t size)

@@ -41,6 +41,8 @@ static struct {
     bool cut_failed;   /* an unmapping failed: address space may be lost */
 } *shared;
 
+static struct os_calls system_calls; /* as they are */
+
 static bool fails(enum call call)
 {
     const struct fault *fault = &shared->fault;
@@ -81,6 +83,14 @@ static int failing_munmap(void *address, size_t length)
 static int failing_madvise(void *address, size_t length, int advice)
 {
     return fails(CALL_MADVISE) ? -1 : madvise(address, length, advice);
+}
+
+static ssize_t failing_madvise_ranges(const struct iovec *ranges, size_t count,
+                                      int advice)
+{
+    return fails(CALL_MADVISE) ? -1
+                               : system_calls.madvise_ranges(ranges, count,
+                                                             advice);
 }
 
 static void *failing_mremap(void *address, size_t old_length,
@@ -259,9 +269,11 @@ static void recover(void)
 static void play_with_fault(void *unused)
 {
     (void)unused;
+    system_calls = os_calls;
     os_calls.mmap = failing_mmap;
     os_calls.munmap = failing_munmap;
     os_calls.madvise = failing_madvise;
+    os_calls.madvise_ranges = failing_madvise_ranges;
     os_calls.mremap = failing_mremap;
     os_calls.mincore = failing_mincore;
     play();

@@ -220,6 +220,110 @@ static void a_purge_is_repeated_a_bounded_number_of_times(void **state)
     assert_true(os_unmap(address, MIB));
 }
 
+/* --- ranges in one call --- */
+
+enum { RANGES = 3 };
+
+static size_t tries;
+
+static ssize_t refuse_ranges(const struct iovec *ranges, size_t count,
+                             int advice)
+{
+    (void)ranges;
+    (void)count;
+    (void)advice;
+    tries++;
+    errno = EBADF;
+    return -1;
+}
+
+static ssize_t take_the_first_range(const struct iovec *ranges, size_t count,
+                                    int advice)
+{
+    (void)count;
+    return madvise(ranges[0].iov_base, ranges[0].iov_len, advice) == 0
+        ? (ssize_t)ranges[0].iov_len
+        : -1;
+}
+
+/* Every fourth 64 KiB of a mapping that was written, and its other bytes. */
+static char *ranges_of(struct iovec ranges[RANGES])
+{
+    char *address = os_map(MIB);
+
+    memset(address, 1, MIB);
+    for (size_t i = 0; i < RANGES; i++)
+        ranges[i] = (struct iovec){.iov_base = address + i * MIB / 4,
+                                   .iov_len = MIB / 16};
+    return address;
+}
+
+static void require_purged(const struct iovec *ranges, size_t count)
+{
+    for (size_t i = 0; i < RANGES; i++) {
+        const char *start = ranges[i].iov_base;
+        require(is_zero(start, ranges[i].iov_len) == (i < count));
+        require(start[ranges[i].iov_len] == 1);
+    }
+}
+
+static void ranges_are_purged_in_one_call(void **state)
+{
+    struct iovec ranges[RANGES];
+    char *address = ranges_of(ranges);
+    uint64_t calls = os_kernel_calls();
+
+    (void)state;
+    errno = SENTINEL;
+    assert_int_equal(os_purge_ranges(ranges, RANGES), RANGES);
+    assert_int_equal(errno, SENTINEL);
+    require_purged(ranges, RANGES);
+    if (os_purges_ranges_at_once())
+        assert_int_equal(os_kernel_calls() - calls, 1);
+    assert_true(os_unmap(address, MIB));
+}
+
+static void ranges_are_purged_up_to_one_that_is_refused(void **state)
+{
+    struct iovec ranges[RANGES];
+    char *address = ranges_of(ranges);
+    struct os_calls calls = os_calls;
+
+    (void)state;
+    os_calls.madvise_ranges = take_the_first_range;
+    os_calls.madvise = refuse_for_ever;
+    assert_int_equal(os_purge_ranges(ranges, RANGES), 1);
+    os_calls = calls;
+    require_purged(ranges, 1);
+    assert_int_equal(os_purge_ranges(ranges + 1, RANGES - 1), RANGES - 1);
+    require_purged(ranges, RANGES);
+    assert_true(os_unmap(address, MIB));
+}
+
+static void purge_where_the_system_cannot(void *unused)
+{
+    struct iovec ranges[RANGES];
+
+    (void)unused;
+    os_calls.madvise_ranges = refuse_ranges;
+    for (int round = 0; round < 2; round++) {
+        ranges_of(ranges);
+        errno = SENTINEL;
+        require(os_purge_ranges(ranges, RANGES) == RANGES);
+        require(errno == SENTINEL);
+        require_purged(ranges, RANGES);
+        require(!os_purges_ranges_at_once());
+    }
+    require(tries == 1);
+}
+
+/* It is asked once for what it cannot do. */
+static void ranges_are_purged_one_by_one_where_the_system_cannot(void **state)
+{
+    (void)state;
+    assert_child_succeeds(purge_where_the_system_cannot, NULL);
+}
+
 static void errno_is_left_alone(void **state)
 {
     (void)state;
@@ -282,6 +386,9 @@ int main(void)
         cmocka_unit_test(the_cap_is_hard),
         cmocka_unit_test(a_length_that_cannot_be_is_refused),
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
+        cmocka_unit_test(ranges_are_purged_in_one_call),
+        cmocka_unit_test(ranges_are_purged_up_to_one_that_is_refused),
+        cmocka_unit_test(ranges_are_purged_one_by_one_where_the_system_cannot),
         cmocka_unit_test(errno_is_left_alone),
         cmocka_unit_test(a_thread_runs_on_a_processor_that_it_may_use),
         cmocka_unit_test(the_clocks_never_go_back),

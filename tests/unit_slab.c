@@ -351,7 +351,7 @@ static atomic_bool purging_ends;
 /* A free that gives back memory on the side must not take long. */
 static void a_step_gives_back_a_bounded_part(void **state)
 {
-    enum { LARGEST = CLASS_COUNT - 1, STEP_BYTES_MAX = 32 * PAGE_BYTES };
+    enum { LARGEST = CLASS_COUNT - 1, STEP_BYTES_MAX = 64 * PAGE_BYTES };
     struct slab_source source = {.owner = OWNER};
     void *blocks[2];
     size_t bytes = 0;
@@ -371,6 +371,48 @@ static void a_step_gives_back_a_bounded_part(void **state)
         bytes += step;
         sleep_ms(1);
     }
+}
+
+static bool system_purges_ranges_at_once(void)
+{
+    char *address = os_map(2 * OS_MAP_ALIGNMENT);
+    struct iovec ranges[] = {{address, PAGE_BYTES},
+                             {address + OS_MAP_ALIGNMENT, PAGE_BYTES}};
+
+    require(address != NULL);
+    require(os_purge_ranges(ranges, 2) == 2);
+    require(os_unmap(address, 2 * OS_MAP_ALIGNMENT));
+    return os_purges_ranges_at_once();
+}
+
+/* What a call costs is for the most part the same for one slab and four. */
+static void a_step_gives_back_pages_of_several_slabs_in_a_call(void **state)
+{
+    enum { CLASS = 24, SLABS = 32 };
+    static void *blocks[SLABS * UNIT_BYTES / 2560];
+    size_t count = sizeof blocks / sizeof *blocks;
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size, bytes = 0;
+    bool more;
+
+    (void)state;
+    if (!system_purges_ranges_at_once())
+        skip();
+    slab_trim();
+    fill_all(&source, CLASS, blocks, count);
+    for (size_t i = 0; i < count; i++)
+        memset(blocks[i], 1, size);
+    slab_return(CLASS, blocks, count);
+    slab_let_go(&source);
+    sleep_ms(100);
+    uint64_t calls = os_kernel_calls();
+    for (uint64_t start = os_now(); bytes < count * size / 2;) {
+        require(os_now() - start < UINT64_C(10000000000));
+        bytes += slab_purge_step(&more);
+    }
+    calls = os_kernel_calls() - calls;
+    assert_in_range(calls, 1, bytes / (2 * UNIT_BYTES));
+    slab_trim();
 }
 
 static void *fill_and_return(void *argument)
@@ -456,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_source_does_not_hold_ever_more_slabs),
         cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
         cmocka_unit_test(a_step_gives_back_a_bounded_part),
+        cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
         cmocka_unit_test(threads_share_slabs_under_a_constant_purge),
     };
 

@@ -188,9 +188,13 @@ mutant an_idle_class_keeps_its_blocks plain src/thread_cache.c \
     's/% IDLE_INTERVAL == 0/% IDLE_INTERVAL == IDLE_INTERVAL/' \
     unit_thread_cache
 mutant a_step_of_purging_has_no_bound plain src/slab_purge.c \
-    's/if (last - first > \*effort)/if (false)/' unit_slab
+    's/if (last - first > most)/if (false)/' unit_slab
 mutant what_a_step_left_is_forgotten plain src/slab_purge.c \
-    's/\*effort == 0 ? 0 : resting/resting/' unit_slab
+    's/purge->effort == 0 ? 0 : resting/resting/' unit_slab
+mutant a_step_takes_one_slab plain src/slab_purge.c \
+    's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab
+mutant a_bin_that_overflows_stays_as_narrow_as_it_was plain src/thread_cache.c \
+    's/\*slots = slots_after(cache, class, before);//' unit_thread_cache
 mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
     '/^void cache_flush_empties/,/^}/s/if (spare != NULL)/if (false)/' \
     thread_exit short_threads
@@ -336,6 +340,10 @@ mutant a_free_changes_errno plain src/os_linux.c \
     's/errno = saved;/;/' unit_os system_call_faults small_machine
 mutant a_refused_purge_is_repeated_for_ever plain src/os_linux.c \
     's/ \&\& ++tries < EAGAIN_RETRIES//' unit_os
+mutant ranges_that_the_system_cannot_take_are_tried_again plain src/os_linux.c \
+    's/before != 0 ? AT_ONCE : ONE_BY_ONE/AT_ONCE/' unit_os
+mutant a_range_counts_as_purged_though_refused plain src/os_linux.c \
+    's/bytes >= (ssize_t)ranges\[done\].iov_len/bytes >= 0/' unit_os
 mutant grants_overlap plain src/chunk.c \
     's/span_base(now) + (uintptr_t)units \* UNIT_BYTES/span_base(now) + (uintptr_t)(units - 1) * UNIT_BYTES/' \
     unit_chunk
