@@ -121,6 +121,16 @@ static bool changes_owner(const struct slab *slab)
            atomic_load_explicit(&slab->carved, memory_order_relaxed) / 4;
 }
 
+/* Enters the holder as the owner, if that is due. */
+static void adopt(struct slab *slab, uint32_t owner)
+{
+    if (slab->owner == owner || !changes_owner(slab))
+        return;
+    slab->owner = owner;
+    page_map_set(slab->base, size_classes[slab->class].slab_units,
+                 page_map_slab_entry(owner, slab->class), slab);
+}
+
 /* A slab that was used before, held for the caller; NULL when there is none. */
 static struct slab *reuse(unsigned class, uint32_t owner)
 {
@@ -130,11 +140,8 @@ static struct slab *reuse(unsigned class, uint32_t owner)
         /* Held although it was listed: listed by a thread that came late.
          * Its holder will list it again. */
     } while (slab != NULL && !slab_hold(slab));
-    if (slab != NULL && slab->owner != owner && changes_owner(slab)) {
-        slab->owner = owner;
-        page_map_set(slab->base, size_classes[class].slab_units,
-                     page_map_slab_entry(owner, class), slab);
-    }
+    if (slab != NULL)
+        adopt(slab, owner);
     return slab;
 }
 
@@ -276,6 +283,33 @@ bool slab_is_ready(const struct slab_source *source)
                 size_classes[slab->class].capacity);
 }
 
+struct slab *slab_choose_rested(const struct slab_source *source,
+                                unsigned class, size_t wanted)
+{
+    struct slab *slab = slab_index_take_lowest(class, SLABS_AVAILABLE);
+    if (slab == NULL || !slab_hold(slab))
+        return NULL;
+    if (atomic_load_explicit(&slab->resting, memory_order_relaxed) < wanted) {
+        slab_unhold(slab);
+        return NULL;
+    }
+    adopt(slab, source->owner);
+    return slab;
+}
+
+/* Goes on with another slab rather than to carve the held one: the pages of
+ * blocks at rest are there already. */
+static bool spare_held(struct slab_source *source, unsigned class,
+                       size_t wanted)
+{
+    struct slab *slab = slab_choose_rested(source, class, wanted);
+    if (slab == NULL)
+        return false;
+    slab_let_go(source);
+    source->held = slab;
+    return true;
+}
+
 size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
                  size_t wanted)
 {
@@ -290,6 +324,8 @@ size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
         CHECK(atomic_load_explicit(&slab->local_free, memory_order_relaxed) ==
               0);
         count = take_resting(slab, blocks, wanted);
+        if (count == 0 && spare_held(source, class, wanted))
+            continue;
         if (count < wanted)
             count += slab_carve(slab, blocks + count, wanted - count);
         if (count < wanted)

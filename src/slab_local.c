@@ -147,9 +147,8 @@ static void *carve_held(struct slab_source *source)
 
 /* Holds one slab more, and lets go of the one that was of no use longest, if
  * they are too many.  False: there is none. */
-static bool hold_another(struct slab_source *source, unsigned class)
+static bool hold_another(struct slab_source *source, struct slab *slab)
 {
-    struct slab *slab = slab_choose(source, class);
     if (slab == NULL)
         return false;
     note_carved(slab);
@@ -171,11 +170,16 @@ void *slab_take_one(struct slab_source *source, unsigned class)
 {
     CHECK(size_classes[class].capacity <= SLAB_LOCAL_MAX);
     void *block = NULL;
-    do {
-        if (slab_take_local(source, &block, 1) == 0)
-            block = carve_held(source);
-    } while (block == NULL && hold_another(source, class));
-    return block;
+    for (;;) {
+        if (slab_take_local(source, &block, 1) != 0)
+            return block;
+        /* What rests has its pages; what is carved may have none. */
+        if (hold_another(source, slab_choose_rested(source, class, 1)))
+            continue;
+        block = carve_held(source);
+        if (block != NULL || !hold_another(source, slab_choose(source, class)))
+            return block;
+    }
 }
 
 /* Lets go of a held slab that has come to be free as a whole, unless it is the

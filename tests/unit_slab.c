@@ -116,6 +116,46 @@ static void a_slab_is_listed_as_soon_as_some_blocks_rest(void **state)
     slab_return(CLASS, some, HALF);
 }
 
+/* The pages of what rests are there; those behind what is carved may not be. */
+static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
+    void **state)
+{
+    enum { CLASS = 17, COUNT = 40, FEW = COUNT / 4, MANY = 8000 };
+    struct slab_source one = {.owner = OWNER}, other = {.owner = OWNER + 1};
+    static void *ours[MANY];
+    void *theirs[COUNT], *few[FEW];
+    size_t count = 0;
+
+    (void)state;
+    /* All that rests, and one newly carved. */
+    for (uint64_t before = slab_totals().carved_blocks;
+         slab_totals().carved_blocks == before; count++)
+        fill_all(&one, CLASS, &ours[count], 1);
+    fill_all(&other, CLASS, theirs, COUNT);
+    slab_return(CLASS, theirs, COUNT);
+    slab_let_go(&other);
+    const struct slab *held = one.held;
+    uint64_t carved = slab_totals().carved_blocks;
+    assert_int_equal(slab_fill(&one, CLASS, few, FEW), FEW);
+    assert_int_equal(slab_totals().carved_blocks, carved);
+    assert_ptr_not_equal(one.held, held);
+    /* All of it rested: it changes its owner. */
+    assert_int_equal(page_map_entry(few[0]) >> ENTRY_OWNER_SHIFT, OWNER);
+    slab_return(CLASS, few, FEW);
+    /* What would not fill as much is left alone. */
+    fill_all(&one, CLASS, theirs, COUNT);
+    fill_all(&other, CLASS, &ours[count++], 1);
+    slab_let_go(&one);
+    slab_return(CLASS, theirs, FEW - 1);
+    carved = slab_totals().carved_blocks;
+    assert_int_equal(slab_fill(&other, CLASS, few, FEW), FEW);
+    assert_int_equal(slab_totals().carved_blocks, carved + FEW);
+    slab_return(CLASS, few, FEW);
+    slab_return(CLASS, theirs + FEW - 1, COUNT - FEW + 1);
+    slab_return(CLASS, ours, count);
+    slab_let_go(&other);
+}
+
 static void a_slab_that_is_held_is_filled_from_by_its_holder_only(void **state)
 {
     enum { CLASS = 30, COUNT = 4 };
@@ -206,6 +246,23 @@ static void take_all_that_rests(void)
 
     while (slab_totals().carved_blocks == carved)
         require(slab_take_one(&source, SINGLE_CLASS) != NULL);
+    let_go_of_all(&source);
+}
+
+static void a_single_block_that_rests_elsewhere_comes_before_a_new_one(
+    void **state)
+{
+    struct slab_source source = {.owner = OWNER}, other = {.owner = OWNER + 1};
+
+    (void)state;
+    take_all_that_rests();
+    take_singles(&source, 1);
+    void *theirs = slab_take_one(&other, SINGLE_CLASS);
+    slab_return(SINGLE_CLASS, &theirs, 1);
+    let_go_of_all(&other);
+    assert_ptr_equal(slab_take_one(&source, SINGLE_CLASS), theirs);
+    slab_return(SINGLE_CLASS, &theirs, 1);
+    slab_return(SINGLE_CLASS, singles, 1);
     let_go_of_all(&source);
 }
 
@@ -489,8 +546,12 @@ int main(void)
         cmocka_unit_test(the_highest_address_comes_first_in_a_fill),
         cmocka_unit_test(what_came_to_rest_is_taken_before_more_is_carved),
         cmocka_unit_test(a_slab_is_listed_as_soon_as_some_blocks_rest),
+        cmocka_unit_test(
+            what_rests_elsewhere_is_taken_before_the_held_slab_is_carved),
         cmocka_unit_test(a_slab_that_is_held_is_filled_from_by_its_holder_only),
         cmocka_unit_test(a_slab_becomes_that_of_who_gets_a_quarter_of_it),
+        cmocka_unit_test(
+            a_single_block_that_rests_elsewhere_comes_before_a_new_one),
         cmocka_unit_test(a_single_block_goes_to_and_fro),
         cmocka_unit_test(what_others_bring_to_rest_is_the_holders_to_take),
         cmocka_unit_test(what_rests_with_its_holder_is_left_to_others),

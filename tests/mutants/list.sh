@@ -94,10 +94,19 @@ mutant a_flush_forgets_anothers_blocks plain src/thread_cache_room.c \
     's/hand_on(cache, class, cache_detach(cache, class, foreign), true);//' \
     unit_thread_cache cross_thread thread_exit
 
+mutant the_held_slab_is_carved_first plain src/slab.c \
+    's/if (count == 0 \&\& spare_held(source, class, wanted))/if (false)/' unit_slab
+mutant a_held_slab_is_carved_for_single_blocks_first plain src/slab_local.c \
+    's/if (hold_another(source, slab_choose_rested(source, class, 1)))/if (false)/' \
+    unit_slab
+mutant a_slab_with_a_block_is_as_good plain src/slab.c \
+    's/memory_order_relaxed) < wanted) {$/memory_order_relaxed) < 1) {/' unit_slab
+mutant a_spared_slab_has_the_owner_of_another plain src/slab.c \
+    '/^struct slab \*slab_choose_rested/,/^}/s/adopt(slab, source->owner);//' unit_slab
 mutant a_slab_keeps_its_owner plain src/slab.c \
-    's/ && changes_owner(slab)/ \&\& false/' unit_slab
+    's/ || !changes_owner(slab))/ || true)/' unit_slab
 mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
-    's/ && changes_owner(slab)//' unit_slab
+    's/ || !changes_owner(slab))/)/' unit_slab
 
 mutant a_block_far_from_home_takes_the_slow_way plain src/callbacks.c \
     's/if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))/if (true)/' \
