@@ -104,6 +104,10 @@ bool slab_is_live(unsigned class, const void *pointer);
  */
 size_t slab_purge_step(bool *more);
 
+/* A number that changes when slabs may have come to be dirty for long enough:
+ * after a step that found none, the next one is worth its time then. */
+uint32_t slab_age(void);
+
 /* The bytes at rest that are still backed by pages, and how many of these are
  * worth keeping for what is in use. */
 size_t slab_dirty_bytes(void);

@@ -61,6 +61,11 @@ static uint32_t current_age(void)
     return (uint32_t)(os_now_coarse() >> AGE_SHIFT);
 }
 
+uint32_t slab_age(void)
+{
+    return (uint32_t)(os_now_coarse() >> AGE_SHIFT);
+}
+
 static enum slab_set set_of_age(uint32_t age)
 {
     return SLABS_DIRTY + (age & 1);

@@ -16,7 +16,8 @@ enum {
     SPILL_FIRST = 12,
     /* After so many times in a row frees seem to go on and on. */
     SPILLS_MAX = 4,
-    /* Slow paths that pass before pages to give back are looked for again. */
+    /* Slow paths that pass before pages to give back are looked for again,
+     * unless they have grown older meanwhile. */
     PURGE_PATIENCE = 256,
     /* Misses after which a bin is looked at, whether it is still in use. */
     IDLE_INTERVAL = 16,
@@ -137,10 +138,12 @@ static bool purge_step(struct cache *cache)
 {
     if (likely(slab_dirty_bytes() <= slab_dirty_allowance()))
         return false;
-    if (cache->patience != 0) {
+    if (cache->patience != 0 && cache->looked_in == slab_age()) {
         cache->patience--;
         return false;
     }
+    cache->looked_in = slab_age();
+    cache->patience = 0;
     bool more;
     slab_purge_step(&more);
     if (!more)

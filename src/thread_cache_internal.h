@@ -42,6 +42,7 @@ struct cache {
     _Atomic(struct magazine *) spare_empties;
     unsigned empty_count; /* of the first */
     unsigned patience;    /* see PURGE_PATIENCE */
+    uint32_t looked_in;   /* the slab_age() of the last look for pages */
     unsigned looks;       /* see DROP_INTERVAL */
     struct cache *next;   /* made before this one */
     struct stack_node node;

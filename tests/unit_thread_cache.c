@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <string.h>
 #include <sys/mman.h>
 
 #include "depot.h"
@@ -394,6 +395,36 @@ static void a_burst_of_all_classes_takes_few_slow_paths(void **state)
     depot_drain_all();
 }
 
+/* A thread that does little has few slow paths; when what is free has grown
+ * old, each of them gives some of it back. */
+static void what_has_grown_old_goes_though_little_is_freed(void **state)
+{
+    enum { CLASS = 23, COUNT = 20000, SLOW = 100 };
+    static void *burst[COUNT];
+    struct cache *cache = cache_of(thread_bins);
+
+    (void)state;
+    partyalloc_trim();
+    for (size_t i = 0; i < COUNT; i++)
+        burst[i] = memset(allocate(CLASS), 1, 1);
+    for (size_t i = 0; i < COUNT; i++)
+        release(burst[i]);
+    size_t dirty = slab_dirty_bytes();
+    /* None of it is old, and so it was seen. */
+    cache->patience = UINT32_MAX;
+    sleep_ms(100);
+    for (size_t slow = 0; slow < SLOW;) {
+        uint64_t before = totals().overflows;
+        for (size_t i = 0; i < MANY; i++)
+            blocks[i] = allocate(CLASS);
+        for (size_t i = 0; i < MANY; i++)
+            release(blocks[i]);
+        slow += totals().overflows - before;
+    }
+    assert_in_range(slab_dirty_bytes(), 0, dirty - MIB * 8);
+    partyalloc_thread_flush();
+}
+
 /* Passive false sharing: a thread that frees another's blocks does not get
  * them again one by one. */
 static void anothers_block_is_not_handed_out_again_at_once(void **state)
@@ -605,6 +636,7 @@ int main(void)
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(a_burst_of_all_classes_takes_few_slow_paths),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
+        cmocka_unit_test(what_has_grown_old_goes_though_little_is_freed),
         cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),
         cmocka_unit_test(
             a_thread_takes_the_cache_that_was_used_on_its_processor),

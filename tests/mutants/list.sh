@@ -200,6 +200,8 @@ mutant a_step_of_purging_has_no_bound plain src/slab_purge.c \
     's/if (last - first > most)/if (false)/' unit_slab
 mutant what_a_step_left_is_forgotten plain src/slab_purge.c \
     's/purge->effort == 0 ? 0 : resting/resting/' unit_slab
+mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
+    's/ \&\& cache->looked_in == slab_age()//' unit_thread_cache
 mutant a_step_takes_one_slab plain src/slab_purge.c \
     's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab
 mutant a_bin_that_overflows_stays_as_narrow_as_it_was plain src/thread_cache.c \
