@@ -101,6 +101,10 @@ struct worker *run_phases_quietly(struct run *run, const struct phases *phases,
 pthread_t thread_start(void *(*function)(void *), void *argument);
 void thread_join(pthread_t thread);
 
+/* Keeps the calling thread, and those that it starts, to one core, so that what
+ * is measured is not how long a core takes to wake up. */
+void thread_keep_to_core(unsigned number);
+
 /* Waits a little in a loop whose condition another thread makes true: spins
  * first, then leaves the core to others. */
 void wait_a_little(unsigned *turns);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that come and go.
+ * Threads that come and go: in rows, each of which keeps to a core.
  */
 #include "workloads.h"
 
@@ -54,6 +54,7 @@ static void *live(void *argument)
 
 static void work_lane(struct worker *worker)
 {
+    thread_keep_to_core(worker->index);
     for (uint64_t i = 0; i < worker->operations; i += LIFE) {
         uint64_t left = worker->operations - i;
         struct life life = {worker, i, i + (left < LIFE ? left : LIFE)};
@@ -97,6 +98,7 @@ static void *live_shortly(void *argument)
 
 static void work_short_threads(struct worker *worker)
 {
+    thread_keep_to_core(worker->index);
     for (uint64_t i = 0; i < worker->operations; i++)
         thread_join(thread_start(live_shortly, worker));
 }

@@ -41,6 +41,21 @@ void thread_join(pthread_t thread)
         fail("the end of a thread", error);
 }
 
+void thread_keep_to_core(unsigned number)
+{
+    cpu_set_t allowed, one;
+    unsigned core = 0;
+
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        return;
+    for (number %= (unsigned)CPU_COUNT(&allowed);; core++)
+        if (CPU_ISSET(core, &allowed) && number-- == 0)
+            break;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    sched_setaffinity(0, sizeof one, &one);
+}
+
 void wait_a_little(unsigned *turns)
 {
     if (++*turns % SPINS == 0) {
