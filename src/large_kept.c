@@ -12,9 +12,9 @@ enum {
     KEPT_COUNT = 256,
     /* Tries to take or to put a range when other threads are faster. */
     TRIES_MAX = 8,
-    /* Ranges are unmapped by so many units at a time: the kernel needs 10 to
-     * 20 us for their pages. */
-    DROP_UNITS = 2,
+    /* Ranges are unmapped by so many units at a time: the kernel needs about
+     * 10 us for their pages, and no less for half as many (doc/design.md). */
+    DROP_UNITS = 4,
     /* What is older than half a second is unmapped by kept_drop_step(). */
     AGE_MAX = 500 * 1000 * 1000 >> RANGE_AGE_SHIFT,
 };

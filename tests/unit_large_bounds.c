@@ -14,7 +14,7 @@
 #include "page_map.h"
 
 /* So much is unmapped in one step. */
-enum { STEP = 128 * KIB };
+enum { STEP = 256 * KIB };
 
 static void *allocate(size_t size)
 {
