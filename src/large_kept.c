@@ -116,7 +116,7 @@ static range put_alone(range new)
 static void find_neighbours(range new, struct seen *below, struct seen *above)
 {
     unsigned end = places();
-    below->what = above->what = 0;
+    *below = *above = (struct seen){0};
     for (unsigned i = 0; i < end; i++) {
         range now = look(i);
         if (can_join(now, new))
@@ -256,7 +256,7 @@ bool kept_take_at(uintptr_t base, size_t bytes)
 static void find_lowest(struct seen *lowest, struct seen *front)
 {
     unsigned end = places();
-    lowest->what = front->what = 0;
+    *lowest = *front = (struct seen){0};
     for (unsigned i = 0; i < end; i++) {
         range now = look(i);
         if (now != 0 && !is_unused(now) &&
@@ -355,7 +355,7 @@ static size_t find_oldest(uint64_t now, struct seen *used, struct seen *unused)
 {
     uint64_t units = 0;
     unsigned end = places();
-    used->what = unused->what = 0;
+    *used = *unused = (struct seen){0};
     for (unsigned i = 0; i < end; i++) {
         range next = look(i);
         struct seen *oldest = is_unused(next) ? unused : used;
