@@ -202,8 +202,9 @@ static void what_is_mapped_ahead_is_bounded(void **state)
                 <= large_totals().live_bytes + 16 * MIB);
     }
     os_calls.mmap = mmap;
-    /* 409 MiB. */
-    assert_in_range(mappings, 20, 40);
+    /* 409 MiB; some tries find that something is there, and a leaf of the page
+     * map may be among them. */
+    assert_in_range(mappings, 20, 60);
     for (size_t i = 0; i < COUNT; i++)
         large_free(blocks[i]);
     large_drop_all();
