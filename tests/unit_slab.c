@@ -116,6 +116,34 @@ static void a_slab_is_listed_as_soon_as_some_blocks_rest(void **state)
     slab_return(CLASS, some, HALF);
 }
 
+/* A thread counts blocks out after it has taken them: in the child of a fork
+ * between the two they are counted still. */
+static void a_count_that_is_too_high_is_settled(void **state)
+{
+    enum { CLASS = 13, COUNT = 30, GONE = 7 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    struct slab *slab = page_map_descriptor(blocks[0]);
+    uint32_t before = atomic_load(&slab->resting);
+    atomic_fetch_add(&slab->resting, GONE);
+    slab_list(slab);
+    uint64_t resting = slab_totals().resting_blocks;
+    size_t count = 0;
+    static void *more[4096];
+    while (atomic_load(&slab->resting) >= GONE && count + WANTED < 4096)
+        count += slab_fill(&source, CLASS, more + count, WANTED);
+    assert_int_equal(atomic_load(&slab->resting), 0);
+    assert_in_range(resting - slab_totals().resting_blocks, before + GONE,
+                    count + GONE);
+    slab_return(CLASS, more, count);
+    slab_return(CLASS, blocks, COUNT);
+    slab_let_go(&source);
+}
+
 /* The pages of what rests are there; those behind what is carved may not be. */
 static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
     void **state)
@@ -546,6 +574,7 @@ int main(void)
         cmocka_unit_test(the_highest_address_comes_first_in_a_fill),
         cmocka_unit_test(what_came_to_rest_is_taken_before_more_is_carved),
         cmocka_unit_test(a_slab_is_listed_as_soon_as_some_blocks_rest),
+        cmocka_unit_test(a_count_that_is_too_high_is_settled),
         cmocka_unit_test(
             what_rests_elsewhere_is_taken_before_the_held_slab_is_carved),
         cmocka_unit_test(a_slab_that_is_held_is_filled_from_by_its_holder_only),

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 
 #include "depot.h"
+#include "metadata.h"
 #include "os.h"
 #include "page_map.h"
 #include "partyalloc.h"
@@ -149,6 +150,30 @@ static void memory_runs_out_when_all_that_threads_left_is_taken(void **state)
 {
     (void)state;
     run_out_of_memory(false);
+}
+
+static void flushes_lose_no_magazine(void **state)
+{
+    enum { CLASS = 3, TURNS = 200 };
+    size_t before = 0;
+
+    (void)state;
+    for (size_t i = 0; i < TURNS; i++) {
+        for (size_t j = 0; j < MANY; j++)
+            blocks[j] = allocate(CLASS);
+        for (size_t j = 0; j < MANY; j++)
+            release(blocks[j]);
+        for (size_t j = 0; j < MANY; j++)
+            blocks[j] = allocate(CLASS);
+        partyalloc_thread_flush();
+        for (size_t j = 0; j < MANY; j++)
+            release(blocks[j]);
+        partyalloc_thread_flush();
+        depot_drain_all();
+        if (i == TURNS / 10)
+            before = metadata_bytes();
+    }
+    assert_int_equal(metadata_bytes(), before);
 }
 
 static void what_a_thread_left_is_not_for_all_at_once(void **state)
@@ -640,6 +665,7 @@ int main(void)
         cmocka_unit_test(an_exited_threads_cache_is_the_next_ones),
         cmocka_unit_test(
             a_thread_takes_the_cache_that_was_used_on_its_processor),
+        cmocka_unit_test(flushes_lose_no_magazine),
     };
 
     return run_all(tests);

@@ -157,7 +157,7 @@ mutant a_depot_without_a_bottom plain src/depot.c \
 mutant others_take_the_last_magazine_of_a_shelf plain src/depot.c \
     's/RESERVED = 2/RESERVED = 0/' unit_depot
 mutant what_is_left_to_others_is_not_taken_at_last plain src/thread_cache.c \
-    's/block : take_last(cache, class);/block : NULL;/' unit_thread_cache
+    's/return take_last(cache, class);/return NULL;/' unit_thread_cache
 mutant blocks_come_back_marked_as_away plain src/depot.c \
     '/^static struct magazine \*take(/,/^}/s/slab_mark_out(magazine);//' \
     unit_depot cross_thread
@@ -169,7 +169,7 @@ mutant a_slab_is_held_by_two plain src/slab.c \
     's/return atomic_compare_exchange_strong(&slab->held, &expected, true);/atomic_store(\&slab->held, true); return !expected;/' \
     unit_slab random_load operation_sequences
 mutant a_count_of_blocks_at_rest_is_not_settled plain src/slab.c \
-    's/gone = resting;/;/' frozen_thread
+    's/gone = resting;/;/' unit_slab
 mutant a_slab_let_go_forgets_what_its_holder_freed plain src/slab_local.c \
     's/atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);//' \
     unit_slab
@@ -208,7 +208,7 @@ mutant a_bin_that_overflows_stays_as_narrow_as_it_was plain src/thread_cache.c \
     's/\*slots = slots_after(cache, class, before);//' unit_thread_cache
 mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
     '/^void cache_flush_empties/,/^}/s/if (spare != NULL)/if (false)/' \
-    thread_exit short_threads
+    unit_thread_cache
 mutant a_page_with_a_live_block_is_given_back plain src/slab_purge.c \
     's/(start + PAGE_BYTES - 1) >> PAGE_SHIFT/start >> PAGE_SHIFT/' \
     unit_slab memory_returns operation_sequences
