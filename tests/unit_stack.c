@@ -44,6 +44,21 @@ static void the_last_one_pushed_is_the_first_popped(void **state)
     assert_int_equal(retries, 0);
 }
 
+/* What a pop under way that began before compares with. */
+static void a_node_that_comes_back_leaves_another_head(void **state)
+{
+    unsigned retries = 0;
+    struct stack before;
+
+    (void)state;
+    stack_push(&shared.stack, &nodes[0].node);
+    memcpy(&before, &shared.stack, sizeof before);
+    assert_ptr_equal(pop_from(&shared.stack), &nodes[0]);
+    stack_push(&shared.stack, &nodes[0].node);
+    assert_memory_not_equal(&before, &shared.stack, sizeof before);
+    assert_ptr_equal(stack_pop(&shared.stack, &retries), &nodes[0].node);
+}
+
 /* Relaxed: it must be the stack that orders what two owners do. */
 static int change_owners(struct test_node *node, int change)
 {
@@ -122,6 +137,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_one_pushed_is_the_first_popped),
+        cmocka_unit_test(a_node_that_comes_back_leaves_another_head),
         cmocka_unit_test(no_node_has_two_owners_and_none_is_lost),
         cmocka_unit_test(a_stack_starts_empty_when_it_is_zero),
     };

@@ -382,7 +382,7 @@ mutant a_pop_that_does_not_observe tsan src/stack.h \
     unit_stack
 mutant a_block_at_rest_is_not_published tsan src/slab_return.c \
     '/^void slab_return(unsigned/,/^}/s/memory_order_release/memory_order_relaxed/' \
-    unit_slab unit_depot
+    unit_depot unit_slab unit_depot cross_thread random_load
 mutant a_single_block_is_not_published tsan src/depot.c \
     '/^void depot_give_one(/,/^}/s/memory_order_release/memory_order_relaxed/' \
     unit_depot
