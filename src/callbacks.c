@@ -78,7 +78,7 @@ static void *allocate_small(size_t offset)
 static SLOW_PATH void *allocate_small_slow(size_t offset)
 {
     void *block = allocate_small(offset);
-    if (unlikely(block == NULL) && cache_flush_left(0))
+    while (unlikely(block == NULL) && cache_flush_left(0))
         block = allocate_small(offset);
     /* What is kept of large blocks makes room, for the cache itself too. */
     while (unlikely(block == NULL) && large_drop(ROOM_STEP) != 0)

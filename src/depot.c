@@ -29,7 +29,7 @@ enum {
     /* Single blocks of a class, and bytes in them, likewise. */
     SINGLES_MAX = 8,
     SINGLES_BYTES = 512 << 10,
-    /* Of the slots of a magazine, and of its states: those of 32 blocks. */
+    /* Of a magazine, and of its states: what is needed for 28 blocks. */
     PREFETCH_BYTES = 32 * sizeof(void *),
 };
 
@@ -216,9 +216,10 @@ static void prefetch_top(struct shelf *shelf)
     char *magazine = stack_peek(&shelf->full);
     if (magazine == NULL)
         return;
+    char *states = magazine + offsetof(struct magazine, states);
     for (size_t at = 0; at < PREFETCH_BYTES; at += CACHE_LINE) {
         __builtin_prefetch(magazine + at, 0);
-        __builtin_prefetch(magazine + offsetof(struct magazine, states) + at, 0);
+        __builtin_prefetch(states + at, 0);
     }
 }
 

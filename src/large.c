@@ -329,7 +329,10 @@ size_t large_drop(size_t bytes)
 
 size_t large_drop_all(void)
 {
-    return kept_drop_all();
+    /* Of what was mapped ahead no page comes back. */
+    size_t unused = kept_unused_bytes();
+    size_t bytes = kept_drop_all();
+    return bytes > unused ? bytes - unused : 0;
 }
 
 /* --- Resize --------------------------------------------------------------- */

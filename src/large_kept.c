@@ -159,6 +159,8 @@ static bool rejoin(void)
     for (unsigned i = 0; i < end; i++) {
         struct seen below, above;
         range low = look(i);
+        if (low == 0)
+            continue;
         find_neighbours(low, &below, &above);
         if (above.what == 0 || !replace(i, low, 0))
             continue;

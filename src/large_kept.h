@@ -13,11 +13,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Takes `bytes` at a multiple of `alignment` out of the shortest range that
- * has them.  0: there is none. */
+/* Takes `bytes` at a multiple of `alignment` out of the shortest range that was
+ * used and has them.  0: there is none. */
 uintptr_t kept_take(size_t bytes, size_t alignment);
 
-/* Takes `bytes` at an address.  False: they are not all kept. */
+/* Takes `bytes` at an address, used or not.  False: they are not all kept. */
 bool kept_take_at(uintptr_t base, size_t bytes);
 
 /* As kept_take(), out of memory that was never used. */
@@ -48,13 +48,13 @@ void kept_give_unused(uintptr_t base, size_t bytes);
  * not count in what these return.
  */
 
-/* Unmaps a piece of the oldest range, which takes about 20 us, if more than
- * `bound` bytes are kept; with `aged_too` also if it has been kept for long.
- * Returns the bytes. */
+/* Unmaps a piece of the oldest used range, which takes about 10 us, if more
+ * than `bound` bytes are kept; with `aged_too` also if it has been kept for
+ * long, or an unused range that has been, as a whole.  Returns the bytes. */
 size_t kept_drop_step(size_t bound, bool aged_too);
 
-/* Unmaps the oldest ranges, `bytes` of them if there are as many.  0: nothing
- * can be unmapped. */
+/* Unmaps unused ranges, then the oldest ones, `bytes` of them if there are as
+ * many.  0: nothing can be unmapped. */
 size_t kept_drop(size_t bytes);
 
 /* Unmaps all ranges.  Returns the bytes. */

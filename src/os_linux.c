@@ -242,9 +242,10 @@ size_t os_purge_ranges(const struct iovec *ranges, size_t count)
     while (done < count &&
            os_purge(ranges[done].iov_base, ranges[done].iov_len))
         done++;
-    /* What was refused together but not alone tells that it cannot be done
-     * together. */
-    if (count > 1 && done != 0)
+    /* What was refused together but not alone tells, the first time, that it
+     * cannot be done together. */
+    if (count > 1 && done != 0 &&
+        atomic_load_explicit(&purging, memory_order_relaxed) == NOT_TRIED)
         atomic_store_explicit(&purging, before != 0 ? AT_ONCE : ONE_BY_ONE,
                               memory_order_relaxed);
     return done;

@@ -287,9 +287,16 @@ struct slab *slab_choose_rested(const struct slab_source *source,
                                 unsigned class, size_t wanted)
 {
     struct slab *slab = slab_index_take_lowest(class, SLABS_AVAILABLE);
-    if (slab == NULL || !slab_hold(slab))
+    if (slab == NULL)
         return NULL;
+    /* A look only: it stays in the set, and as old as it is. */
     if (atomic_load_explicit(&slab->resting, memory_order_relaxed) < wanted) {
+        slab_index_add(class, SLABS_AVAILABLE, slab->number);
+        return NULL;
+    }
+    if (!slab_hold(slab))
+        return NULL;
+    if (slab->purged_pages != 0) {
         slab_unhold(slab);
         return NULL;
     }
@@ -297,8 +304,8 @@ struct slab *slab_choose_rested(const struct slab_source *source,
     return slab;
 }
 
-/* Goes on with another slab rather than to carve the held one: the pages of
- * blocks at rest are there already. */
+/* Goes on with another slab, whose pages are there, rather than to carve the
+ * held one. */
 static bool spare_held(struct slab_source *source, unsigned class,
                        size_t wanted)
 {

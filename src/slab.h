@@ -42,8 +42,9 @@ struct slab_source {
 
 /*
  * Fills `blocks` with up to `wanted` blocks of a class, highest address first
- * (the last one is handed out first): blocks at rest, then newly carved ones,
- * of the held slab, then of the lowest slab available, then of a new one.
+ * (the last one is handed out first): blocks at rest in the held slab; or, if
+ * the lowest slab available has as many at rest, of that; newly carved ones of
+ * the held slab; of the lowest slab available; of a new one.
  * Returns how many; fewer than wanted when the held slab ended, 0 only when
  * there is no memory.
  */
@@ -98,9 +99,8 @@ bool slab_is_live(unsigned class, const void *pointer);
 
 /*
  * Gives free pages of a few slabs back to the system, of those that have been
- * dirty for some time, the highest numbers first: as much
- * as takes about 20 us.  Returns the bytes given back; *more says whether another call
- * could help.
+ * dirty for some time, the highest numbers first: as much as takes about 20 us.
+ * Returns the bytes given back; *more says whether another call could help.
  */
 size_t slab_purge_step(bool *more);
 

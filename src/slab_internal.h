@@ -86,8 +86,8 @@ void slab_unhold(struct slab *slab);
 /* A slab for a source to take blocks from, held; NULL: out of memory. */
 struct slab *slab_choose(struct slab_source *source, unsigned class);
 
-/* The lowest slab that nobody holds, if as many blocks rest there, held; NULL:
- * they do not, or it is not to be had at once. */
+/* The lowest slab that nobody holds, held, if as many blocks rest there and all
+ * its pages are there; NULL: it is not so, or it is not to be had at once. */
 struct slab *slab_choose_rested(const struct slab_source *source,
                                 unsigned class, size_t wanted);
 

@@ -173,7 +173,7 @@ void *slab_take_one(struct slab_source *source, unsigned class)
     for (;;) {
         if (slab_take_local(source, &block, 1) != 0)
             return block;
-        /* What rests has its pages; what is carved may have none. */
+        /* There are its pages; those of what is carved may not be. */
         if (hold_another(source, slab_choose_rested(source, class, 1)))
             continue;
         block = carve_held(source);

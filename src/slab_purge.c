@@ -56,11 +56,6 @@ static void purge_begin(struct purge *purge, uint32_t effort)
  */
 enum { AGE_SHIFT = 25 }; /* nanoseconds: about 33 ms, two frames */
 
-static uint32_t current_age(void)
-{
-    return (uint32_t)(os_now_coarse() >> AGE_SHIFT);
-}
-
 uint32_t slab_age(void)
 {
     return (uint32_t)(os_now_coarse() >> AGE_SHIFT);
@@ -73,7 +68,7 @@ static enum slab_set set_of_age(uint32_t age)
 
 void slab_list_dirty(struct slab *slab)
 {
-    uint32_t age = current_age();
+    uint32_t age = slab_age();
     /* A hint: relaxed. */
     atomic_store_explicit(&slab->dirty_age, age, memory_order_relaxed);
     slab_index_add(slab->class, set_of_age(age), slab->number);
@@ -256,7 +251,7 @@ static struct slab *take_dirty(unsigned class, uint32_t age)
 
 static struct slab *next_dirty(void)
 {
-    uint32_t age = current_age();
+    uint32_t age = slab_age();
     unsigned start = atomic_load_explicit(&next_class, memory_order_relaxed);
     for (unsigned i = 0; i < CLASS_COUNT; i++) {
         unsigned class = (start + i) % CLASS_COUNT;
@@ -291,8 +286,13 @@ static void trim_class(struct purge *purge, unsigned class)
     uint32_t count = slab_index_count(class);
     for (uint32_t number = 0; number < count; number++) {
         struct slab *slab = slab_index_get(class, number);
-        if (slab == NULL || slab->reserved || !slab_hold(slab))
+        /* A new slab's holder says whether it is reserved: held first. */
+        if (slab == NULL || !slab_hold(slab))
             continue;
+        if (slab->reserved) {
+            slab_unhold(slab);
+            continue;
+        }
         purge->effort = TRIM_EFFORT;
         collect_slab(purge, slab);
         if (purge->slab_count == STEP_SLABS_MAX)

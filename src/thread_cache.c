@@ -21,6 +21,8 @@ enum {
     PURGE_PATIENCE = 256,
     /* Misses after which a bin is looked at, whether it is still in use. */
     IDLE_INTERVAL = 16,
+    /* Magazines or bins that a step of a flush hands on. */
+    FLUSH_STEP = 16,
     /* Of so many, one looks for what large blocks left and nobody wants. */
     DROP_INTERVAL = 32,
 };
@@ -293,21 +295,24 @@ void cache_free_without(uint32_t entry, void *block)
 static bool is_unused(const struct cache *cache, unsigned class)
 {
     const struct bin *bin = &cache->bins.of_class[class];
-    return cursor_slots(&bin->own) == 0 && cursor_slots(&bin->foreign) == 0 &&
+    return !cursor_is_loaded(&bin->own) && !cursor_is_loaded(&bin->foreign) &&
            cache->bins.sources[class].held == NULL &&
            atomic_load_explicit(&cache->rest[class].full,
                                 memory_order_relaxed) == NULL;
 }
 
+static void flush_class(struct cache *cache, unsigned class)
+{
+    cache_flush_bin(cache, class);
+    while (cache->bins.sources[class].held != NULL)
+        slab_let_go(&cache->bins.sources[class]);
+}
+
 static void flush_from(struct cache *cache, unsigned first)
 {
-    for (unsigned class = first; class < CLASS_COUNT; class++) {
-        if (is_unused(cache, class))
-            continue;
-        cache_flush_bin(cache, class);
-        while (cache->bins.sources[class].held != NULL)
-            slab_let_go(&cache->bins.sources[class]);
-    }
+    for (unsigned class = first; class < CLASS_COUNT; class++)
+        if (!is_unused(cache, class))
+            flush_class(cache, class);
 }
 
 void cache_flush(struct cache *cache)
@@ -322,7 +327,23 @@ void cache_flush(struct cache *cache)
 void cache_flush_for_successor(struct cache *cache)
 {
     for (unsigned class = 0; class < cache->medium_from; class++)
-        if (cursor_slots(&cache->bins.of_class[class].foreign) != 0)
+        if (cursor_is_loaded(&cache->bins.of_class[class].foreign))
             cache_flush_foreign(cache, class);
     flush_from(cache, cache->medium_from);
+}
+
+bool cache_flush_step(struct cache *cache)
+{
+    unsigned class = 0;
+    for (unsigned i = 0; i < FLUSH_STEP; i++) {
+        while (class < CLASS_COUNT && is_unused(cache, class))
+            class++;
+        if (class == CLASS_COUNT) {
+            cache_flush_empties(cache);
+            return true;
+        }
+        if (!cache_flush_further(cache, class))
+            flush_class(cache, class);
+    }
+    return false;
 }

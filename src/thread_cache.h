@@ -122,9 +122,9 @@ FAST_PATH bool cursor_push_away(struct cursor *cursor, struct slab *slab,
 }
 
 /* Puts a freed block, of which `leaf` is the page map's, where it belongs.  Its
- * entry is given as the cache sees it, `entry ^ tag`, and is to be read once for
- * each free, since its owner may change meanwhile.  False when that takes more
- * than this, or the block is in no slab. */
+ * entry is given as the cache sees it, `entry ^ tag`, and is to be read once
+ * for each free, since its owner may change meanwhile.  False when that takes
+ * more than this, or the block is in no slab. */
 FAST_PATH bool bins_push(struct bins *bins, struct page_map_leaf *leaf,
                          uint32_t view, void *block)
 {
@@ -184,9 +184,12 @@ void cache_put_flushed(struct cache *cache);
 /* Takes one that was given up; NULL: there is none. */
 struct cache *cache_take_idle(void);
 
-/* Hands on what was left in caches, for `age` nanoseconds at least, and LEFT_AGE
- * is when others may want it.  False: there is none such. */
+/* Hands on some of what lies in a cache that was left so many nanoseconds ago
+ * or more: as much as takes a few microseconds.  False: there is no such cache.
+ */
 bool cache_flush_left(uint64_t age);
+
+/* When a successor is not expected any more. */
 #define LEFT_AGE ((uint64_t)100 * 1000 * 1000)
 
 /* Forgets them all: the child of a fork puts them there anew. */

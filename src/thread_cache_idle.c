@@ -4,9 +4,10 @@
  *
  * They lie by the processor that their last thread ended on: the next one to
  * begin there is most likely its successor, and what that inherits are then
- * blocks of its own cache.  One for each processor is left with its own small
- * blocks in it: where threads come and go, none has to fill its cache
- * anew, nor to flush it.  All others are flushed.
+ * blocks of its own cache.  The last one at each place is left with its own
+ * small blocks in it, and is taken before any other, from wherever it lies:
+ * where threads come and go, none has to fill its cache anew, nor to flush it.
+ * All others are flushed.
  */
 #include "thread_cache_internal.h"
 
@@ -27,16 +28,21 @@ static unsigned place_here(void)
     return os_processor() % PLACES;
 }
 
-void cache_put_flushed(struct cache *cache)
+static void put_flushed(struct cache *cache, unsigned place)
 {
     /* Publishes the cache to take_flushed(). */
-    stack_push(&idle[place_here()].flushed, &cache->node);
+    stack_push(&idle[place].flushed, &cache->node);
 }
 
-static void flush(struct cache *cache)
+void cache_put_flushed(struct cache *cache)
+{
+    put_flushed(cache, place_here());
+}
+
+static void flush(struct cache *cache, unsigned place)
 {
     cache_flush(cache);
-    cache_put_flushed(cache);
+    put_flushed(cache, place);
 }
 
 void cache_put_left(struct cache *cache)
@@ -49,7 +55,7 @@ void cache_put_left(struct cache *cache)
     struct cache *before = atomic_exchange_explicit(&idle[place].left, cache,
                                                     memory_order_acq_rel);
     if (before != NULL)
-        flush(before);
+        flush(before, place);
 }
 
 /* NULL: there is none. */
@@ -84,9 +90,22 @@ struct cache *cache_take_idle(void)
     return cache;
 }
 
+/* Hands on a part of what a cache has that was left at a place. */
+static void flush_part(struct cache *cache, unsigned place)
+{
+    struct cache *nobody = NULL;
+    if (cache_flush_step(cache))
+        put_flushed(cache, place);
+    /* Back to its place, as old as it is, if that is free still.  Publishes as
+     * cache_put_left() does. */
+    else if (!atomic_compare_exchange_strong_explicit(
+                 &idle[place].left, &nobody, cache, memory_order_release,
+                 memory_order_relaxed))
+        flush(cache, place);
+}
+
 bool cache_flush_left(uint64_t age)
 {
-    bool any = false;
     uint64_t now = os_now_coarse();
     for (unsigned place = 0; place < PLACES; place++) {
         uint64_t since =
@@ -94,10 +113,10 @@ bool cache_flush_left(uint64_t age)
         struct cache *cache = since + age <= now ? take_left(place) : NULL;
         if (cache == NULL)
             continue;
-        flush(cache);
-        any = true;
+        flush_part(cache, place);
+        return true;
     }
-    return any;
+    return false;
 }
 
 void cache_forget_idle(void)

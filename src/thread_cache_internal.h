@@ -86,6 +86,13 @@ static inline size_t cursor_slots(const struct cursor *cursor)
     return magazine_count_at(cursor->limit);
 }
 
+/* Whether there is one. */
+static inline bool cursor_is_loaded(const struct cursor *cursor)
+{
+    return atomic_load_explicit(&cursor->top, memory_order_relaxed) !=
+           &magazine_empty.bottom;
+}
+
 /* Unloads the magazine of a cursor; NULL: it has none. */
 struct magazine *cache_detach(struct cache *cache, unsigned class,
                               struct cursor *cursor);
@@ -131,11 +138,18 @@ bool cache_raise_limit(struct cache *cache, unsigned class,
  * `class`. */
 void cache_flush_bin(struct cache *cache, unsigned class);
 void cache_flush_foreign(struct cache *cache, unsigned class);
+
+/* Hands on one of the further magazines of a class; false: there is none. */
+bool cache_flush_further(struct cache *cache, unsigned class);
 void cache_flush_idle(struct cache *cache, unsigned class);
 
 /* Hands on what is of no use to the next thread, the blocks of others, or is
  * much memory, medium blocks. */
 void cache_flush_for_successor(struct cache *cache);
+
+/* Does a part of cache_flush() that takes a few microseconds.  True: that was
+ * the last. */
+bool cache_flush_step(struct cache *cache);
 
 /* Counts an event; by the owner of the cache only, so that it need not be an
  * atomic addition. */

@@ -21,8 +21,8 @@ static unsigned first_medium(const struct cache *cache)
     return class;
 }
 
-/* What the fast paths touch of a cache, its bins and what follows them up to the
- * tag, is on one page so. */
+/* What the fast paths touch of a cache, its bins and what follows them up to
+ * the tag, is on one page so. */
 enum { CACHE_ALIGNMENT = 2048 };
 _Static_assert(offsetof(struct bins, sources) <= CACHE_ALIGNMENT,
                "within one page");

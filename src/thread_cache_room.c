@@ -198,16 +198,22 @@ void cache_flush_foreign(struct cache *cache, unsigned class)
     hand_on(cache, class, cache_detach(cache, class, foreign), true);
 }
 
+bool cache_flush_further(struct cache *cache, unsigned class)
+{
+    struct magazine *magazine = cache_take_full(cache, class);
+    hand_on(cache, class, magazine, false);
+    return magazine != NULL;
+}
+
 void cache_flush_bin(struct cache *cache, unsigned class)
 {
     struct bin *bin = &cache->bins.of_class[class];
-    struct magazine *magazine;
     if (cache_is_medium(cache, class))
         cache_spill_medium(cache, class, &bin->own,
                            magazine_count_at(atomic_load_explicit(
                                &bin->own.top, memory_order_relaxed)));
-    while ((magazine = cache_take_full(cache, class)) != NULL)
-        hand_on(cache, class, magazine, false);
+    while (cache_flush_further(cache, class))
+        ;
     hand_on(cache, class, cache_detach(cache, class, &bin->own), false);
     cache_flush_foreign(cache, class);
     cache->rest[class].fill = 0;

@@ -59,11 +59,12 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 {
     uint64_t start = os_now();
     if (begins_period(start)) {
-        cache_flush_left(LEFT_AGE);
         depot_drain_idle();
         lower_target();
     }
     size_t target = atomic_load_explicit(&dirty_target, memory_order_relaxed);
+    while (os_now() - start < budget_ns && cache_flush_left(LEFT_AGE))
+        ;
     size_t bytes = 0;
     size_t last = 1;
     while (last != 0 && os_now() - start < budget_ns) {
@@ -76,7 +77,8 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 EXPORTED size_t partyalloc_trim(void)
 {
     thread_flush();
-    cache_flush_left(0);
+    while (cache_flush_left(0))
+        ;
     depot_drain_all();
     return slab_trim() + large_drop_all();
 }

@@ -194,6 +194,18 @@ static void want_no_service_thread(void *unused)
     require(partyalloc_stop_service_thread() == 0);
 }
 
+static void a_child_takes_over_what_exited_threads_left(void **state)
+{
+    pthread_t workers[WORKERS];
+
+    (void)state;
+    partyalloc_trim();
+    atomic_store(&holding, 0);
+    start_workers(workers, hold_free_blocks);
+    end_workers(workers);
+    assert_child_succeeds(take_what_threads_held, NULL);
+}
+
 static void a_child_has_no_service_thread(void **state)
 {
     (void)state;
@@ -208,6 +220,7 @@ int main(void)
         cmocka_unit_test(a_child_uses_its_parents_blocks_while_others_allocate),
         cmocka_unit_test(a_childs_child_works_too),
         cmocka_unit_test(a_child_takes_over_what_other_threads_caches_held),
+        cmocka_unit_test(a_child_takes_over_what_exited_threads_left),
         cmocka_unit_test(a_child_has_no_service_thread),
     };
 

@@ -280,7 +280,8 @@ static void maintain_within_budget(void *unused)
     require(times[CALLS * 95 / 100] <= BUDGET_NS + 500000);
 }
 
-static void a_burst_goes_back_for_the_most_part_while_the_title_goes_on(void **state)
+static void a_burst_goes_back_for_the_most_part_while_the_title_goes_on(
+    void **state)
 {
     (void)state;
     assert_child_succeeds(burst_with_callbacks_alone, NULL);

@@ -193,7 +193,7 @@ static void upkeep_reaches_the_caches_of_exited_threads(void **state)
     partyalloc_maintain(0);
     assert_true(left_in_caches() > 0);
     wait_until_it_is_for_all();
-    partyalloc_maintain(0);
+    partyalloc_maintain(10 * 1000 * 1000);
     assert_int_equal(left_in_caches(), 0);
 }
 

@@ -184,6 +184,27 @@ static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
     slab_let_go(&other);
 }
 
+/* One call for a slab instead of a fault for a page. */
+static void a_growing_class_has_pages_made_present_again(void **state)
+{
+    enum { CLASS = 15, FILL = 32, FILLS = 128 };
+    static void *blocks[FILLS * FILL];
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, FILLS * FILL);
+    slab_let_go(&source);
+    slab_return(CLASS, blocks, FILLS * FILL);
+    slab_trim();
+    uint64_t calls = os_kernel_calls();
+    for (size_t i = 0; i < FILLS; i++)
+        require(slab_fill(&source, CLASS, blocks + i * FILL, FILL) == FILL);
+    size_t slabs = FILLS * FILL / size_classes[CLASS].capacity;
+    assert_in_range(os_kernel_calls() - calls, slabs / 2, slabs);
+    slab_return(CLASS, blocks, FILLS * FILL);
+    slab_let_go(&source);
+}
+
 static void a_slab_that_is_held_is_filled_from_by_its_holder_only(void **state)
 {
     enum { CLASS = 30, COUNT = 4 };
@@ -533,6 +554,20 @@ static void *purge(void *unused)
     return unused;
 }
 
+/* New slabs, that is. */
+static void *carve_and_keep(void *unused)
+{
+    enum { CLASS = 31, FILLS = 400, FILL = 8 };
+    struct slab_source source = {.owner = OWNER};
+    static void *blocks[FILLS * FILL];
+
+    fill_all(&source, CLASS, blocks, FILLS * FILL);
+    slab_let_go(&source);
+    slab_return(CLASS, blocks, FILLS * FILL);
+    atomic_store(&purging_ends, true);
+    return unused;
+}
+
 struct role {
     thread_body *body;
 };
@@ -549,6 +584,16 @@ static void *fill_beside_a_purge(void *argument)
     fill_and_return(argument);
     atomic_store(&purging_ends, true);
     return NULL;
+}
+
+static void slabs_are_made_under_a_constant_trim(void **state)
+{
+    struct role roles[] = {{carve_and_keep}, {purge}};
+
+    (void)state;
+    run_threads(2, play, roles, sizeof roles[0]);
+    atomic_store(&purging_ends, false);
+    slab_trim();
 }
 
 static void threads_share_slabs_under_a_constant_purge(void **state)
@@ -577,6 +622,7 @@ int main(void)
         cmocka_unit_test(a_count_that_is_too_high_is_settled),
         cmocka_unit_test(
             what_rests_elsewhere_is_taken_before_the_held_slab_is_carved),
+        cmocka_unit_test(a_growing_class_has_pages_made_present_again),
         cmocka_unit_test(a_slab_that_is_held_is_filled_from_by_its_holder_only),
         cmocka_unit_test(a_slab_becomes_that_of_who_gets_a_quarter_of_it),
         cmocka_unit_test(
@@ -589,6 +635,7 @@ int main(void)
         cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
         cmocka_unit_test(a_step_gives_back_a_bounded_part),
         cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
+        cmocka_unit_test(slabs_are_made_under_a_constant_trim),
         cmocka_unit_test(threads_share_slabs_under_a_constant_purge),
     };
 

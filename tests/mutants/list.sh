@@ -103,6 +103,8 @@ mutant a_slab_with_a_block_is_as_good plain src/slab.c \
     's/memory_order_relaxed) < wanted) {$/memory_order_relaxed) < 1) {/' unit_slab
 mutant a_spared_slab_has_the_owner_of_another plain src/slab.c \
     '/^struct slab \*slab_choose_rested/,/^}/s/adopt(slab, source->owner);//' unit_slab
+mutant a_slab_without_pages_is_as_good plain src/slab.c \
+    's/if (slab->purged_pages != 0) {/if (false) {/' unit_slab
 mutant a_slab_keeps_its_owner plain src/slab.c \
     's/ || !changes_owner(slab))/ || true)/' unit_slab
 mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
@@ -353,6 +355,8 @@ mutant a_refused_purge_is_repeated_for_ever plain src/os_linux.c \
     's/ \&\& ++tries < EAGAIN_RETRIES//' unit_os
 mutant ranges_that_the_system_cannot_take_are_tried_again plain src/os_linux.c \
     's/before != 0 ? AT_ONCE : ONE_BY_ONE/AT_ONCE/' unit_os
+mutant one_refusal_is_for_ever plain src/os_linux.c \
+    's/ == NOT_TRIED)$/ < 9)/' unit_os
 mutant a_range_counts_as_purged_though_refused plain src/os_linux.c \
     's/bytes >= (ssize_t)ranges\[done\].iov_len/bytes >= 0/' unit_os
 mutant grants_overlap plain src/chunk.c \
@@ -368,6 +372,9 @@ mutant the_service_thread_takes_signals plain src/service.c \
 
 # --- The lock-free stack ---
 
+mutant a_trim_looks_before_it_holds tsan src/slab_purge.c \
+    's/if (slab == NULL || !slab_hold(slab))/if (slab == NULL || slab->reserved || !slab_hold(slab))/' \
+    unit_slab
 mutant a_pop_without_a_generation c11 src/stack.h \
     's/(head & ~STACK_ADDRESS) + (UINT64_C(1) << STACK_GENERATION_SHIFT)/(head \& ~STACK_ADDRESS)/' \
     unit_stack
