@@ -189,6 +189,29 @@ static void what_a_thread_left_is_not_for_all_at_once(void **state)
     assert_int_equal(totals().blocks, 0);
 }
 
+static void *leave_many_small_blocks(void *unused)
+{
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(0);
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
+    return unused;
+}
+
+static void what_a_thread_left_goes_in_steps(void **state)
+{
+    (void)state;
+    while (cache_flush_left(0))
+        ;
+    run_thread(leave_many_small_blocks, NULL);
+    uint64_t left = totals().blocks;
+    assert_true(cache_flush_left(0));
+    assert_in_range(totals().blocks, left - 1000, left - 1);
+    while (cache_flush_left(0))
+        ;
+    assert_int_equal(totals().blocks, 0);
+}
+
 static void a_class_that_is_idle_is_emptied(void **state)
 {
     enum { IDLE = 30, BUSY = 4, ROUNDS = 30 };
@@ -669,6 +692,7 @@ int main(void)
         cmocka_unit_test(
             a_thread_takes_the_cache_that_was_used_on_its_processor),
         cmocka_unit_test(flushes_lose_no_magazine),
+        cmocka_unit_test(what_a_thread_left_goes_in_steps),
     };
 
     return run_all(tests);
