@@ -189,6 +189,9 @@ struct cache *cache_take_idle(void);
  */
 bool cache_flush_left(uint64_t age);
 
+/* Hands on all that lies in such caches now. */
+void cache_flush_all_left(void);
+
 /* When a successor is not expected any more. */
 #define LEFT_AGE ((uint64_t)100 * 1000 * 1000)
 

@@ -119,6 +119,15 @@ bool cache_flush_left(uint64_t age)
     return false;
 }
 
+void cache_flush_all_left(void)
+{
+    for (unsigned place = 0; place < PLACES; place++) {
+        struct cache *cache = take_left(place);
+        if (cache != NULL)
+            flush(cache, place);
+    }
+}
+
 void cache_forget_idle(void)
 {
     memset(idle, 0, sizeof(idle));

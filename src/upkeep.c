@@ -77,8 +77,7 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 EXPORTED size_t partyalloc_trim(void)
 {
     thread_flush();
-    while (cache_flush_left(0))
-        ;
+    cache_flush_all_left();
     depot_drain_all();
     return slab_trim() + large_drop_all();
 }

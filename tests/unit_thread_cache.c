@@ -122,8 +122,7 @@ static void run_out_of_memory(bool flushed)
     depot_drain_all();
     run_thread(leave_blocks, NULL);
     if (flushed) {
-        while (cache_flush_left(0))
-        ;
+        cache_flush_all_left();
         assert_true(depot_totals().blocks > 0);
     }
     os_set_limit(os_mapped_bytes());
@@ -180,8 +179,7 @@ static void flushes_lose_no_magazine(void **state)
 static void what_a_thread_left_is_not_for_all_at_once(void **state)
 {
     (void)state;
-    while (cache_flush_left(0))
-        ;
+    cache_flush_all_left();
     run_thread(leave_blocks, NULL);
     assert_false(cache_flush_left(LEFT_AGE));
     assert_true(totals().blocks > 0);
@@ -201,8 +199,7 @@ static void *leave_many_small_blocks(void *unused)
 static void what_a_thread_left_goes_in_steps(void **state)
 {
     (void)state;
-    while (cache_flush_left(0))
-        ;
+    cache_flush_all_left();
     run_thread(leave_many_small_blocks, NULL);
     uint64_t left = totals().blocks;
     assert_true(cache_flush_left(0));
@@ -483,8 +480,7 @@ static void anothers_block_is_not_handed_out_again_at_once(void **state)
     (void)state;
     void *own = allocate(class);
     run_thread(allocate_many, &class);
-    while (cache_flush_left(0))
-        ;
+    cache_flush_all_left();
     for (size_t i = 0; i < 10; i++) {
         release(blocks[i]);
         void *next = allocate(class);

@@ -142,7 +142,7 @@ mutant a_successor_gets_anothers_blocks plain src/thread_cache.c \
 mutant memory_runs_out_beside_a_left_cache plain src/callbacks.c \
     's/ && cache_flush_left(0))/ \&\& false)/' unit_thread_cache
 mutant a_trim_passes_left_caches_by plain src/upkeep.c \
-    's/cache_flush_left(0);//' thread_exit
+    's/cache_flush_all_left();//' thread_exit
 mutant upkeep_passes_left_caches_by plain src/upkeep.c \
     's/cache_flush_left(LEFT_AGE);//' thread_exit
 mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
