@@ -155,15 +155,21 @@ static size_t left_in_caches(void)
     return stats_now().cache_bytes;
 }
 
+static void allocate_and_free(size_t count, size_t bytes)
+{
+    enum { MOST = 2000 };
+    static _Thread_local void *blocks[MOST];
+
+    require(count <= MOST);
+    for (size_t i = 0; i < count; i++)
+        blocks[i] = partyalloc_allocate(bytes, ANY_TYPE);
+    for (size_t i = 0; i < count; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+}
+
 static void *leave_as_much_as_a_cache_takes(void *unused)
 {
-    enum { BLOCKS = 2000, BYTES = 1024 };
-    static _Thread_local void *blocks[BLOCKS];
-
-    for (size_t i = 0; i < BLOCKS; i++)
-        blocks[i] = partyalloc_allocate(BYTES, ANY_TYPE);
-    for (size_t i = 0; i < BLOCKS; i++)
-        partyalloc_free(blocks[i], ANY_TYPE);
+    allocate_and_free(2000, KIB);
     return unused;
 }
 
@@ -199,13 +205,7 @@ static void upkeep_reaches_the_caches_of_exited_threads(void **state)
 
 static void *leave_medium_blocks(void *unused)
 {
-    enum { BLOCKS = 20, BYTES = 32768 };
-    void *blocks[BLOCKS];
-
-    for (size_t i = 0; i < BLOCKS; i++)
-        blocks[i] = partyalloc_allocate(BYTES, ANY_TYPE);
-    for (size_t i = 0; i < BLOCKS; i++)
-        partyalloc_free(blocks[i], ANY_TYPE);
+    allocate_and_free(20, 32 * KIB);
     return unused;
 }
 
