@@ -144,7 +144,7 @@ mutant memory_runs_out_beside_a_left_cache plain src/callbacks.c \
 mutant a_trim_passes_left_caches_by plain src/upkeep.c \
     's/cache_flush_all_left();//' thread_exit
 mutant upkeep_passes_left_caches_by plain src/upkeep.c \
-    's/cache_flush_left(LEFT_AGE);//' thread_exit
+    's/ \&\& cache_flush_left(LEFT_AGE))/ \&\& false)/' thread_exit
 mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
     late_free thread_exit
