@@ -461,8 +461,11 @@ static void what_has_grown_old_goes_though_little_is_freed(void **state)
     cache->patience = UINT32_MAX;
     sleep_ms(100);
     uint64_t start = os_now();
-    while (slab_dirty_bytes() > dirty - 8 * MIB) {
-        require(os_now() - start < UINT64_C(1000000000));
+    /* On a slow machine some of it went during the burst; no more goes than
+     * what is over the allowance. */
+    while (slab_dirty_bytes() > dirty - 8 * MIB &&
+           slab_dirty_bytes() > slab_dirty_allowance()) {
+        require(os_now() - start < UINT64_C(20000000000));
         for (size_t i = 0; i < MANY; i++)
             blocks[i] = allocate(CLASS);
         for (size_t i = 0; i < MANY; i++)
