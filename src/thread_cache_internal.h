@@ -138,10 +138,10 @@ bool cache_raise_limit(struct cache *cache, unsigned class,
  * `class`. */
 void cache_flush_bin(struct cache *cache, unsigned class);
 void cache_flush_foreign(struct cache *cache, unsigned class);
+void cache_flush_idle(struct cache *cache, unsigned class);
 
 /* Hands on one of the further magazines of a class; false: there is none. */
 bool cache_flush_further(struct cache *cache, unsigned class);
-void cache_flush_idle(struct cache *cache, unsigned class);
 
 /* Hands on what is of no use to the next thread, the blocks of others, or is
  * much memory, medium blocks. */
