@@ -116,14 +116,17 @@ size_t partyalloc_good_size(size_t size);
 
 /*
  * Hands everything that the calling thread's cache holds to the other threads.
- * Worth calling before a thread sleeps for long.
+ * Worth calling before a thread sleeps for long.  (Does nothing while another
+ * thread's partyalloc_trim() or partyalloc_maintain() is just at that cache.)
  */
 void partyalloc_thread_flush(void);
 
 /*
  * Gives every page back to the system that carries no live block: from the
  * depot, the slabs, what is kept of large blocks and the caches of exited
- * threads.  The caches of other running threads are not reached.
+ * threads.  Of other threads it reaches what they hold in slabs, unless they
+ * run at that moment (and if the system has membarrier(2), Linux 4.14), not the
+ * blocks in their caches, see partyalloc_thread_flush().
  *
  * Cost: proportional to the memory at rest; about one kernel call per free run
  * of pages.  Meant for a change of scene, not for every frame.
@@ -134,7 +137,8 @@ size_t partyalloc_trim(void);
 
 /*
  * Does a bounded piece of upkeep: gives back memory that has been free for a
- * while.  Meant to be called once a frame.  `budget_ns` is the time it may
+ * while, also what threads hold in slabs that have been idle for half a second.
+ * Meant to be called once a frame.  `budget_ns` is the time it may
  * take, in nanoseconds; it stops at the first step that ends beyond it (a step
  * is at most one kernel call, about 20 microseconds).
  *

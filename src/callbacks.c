@@ -80,6 +80,11 @@ static SLOW_PATH void *allocate_small_slow(size_t offset)
     void *block = allocate_small(offset);
     while (unlikely(block == NULL) && cache_flush_left(0))
         block = allocate_small(offset);
+    if (unlikely(block == NULL)) {
+        cache_look_at_threads();
+        cache_flush_unused();
+        block = allocate_small(offset);
+    }
     /* What is kept of large blocks makes room, for the cache itself too. */
     while (unlikely(block == NULL) && large_drop(ROOM_STEP) != 0)
         block = allocate_small(offset);

@@ -28,6 +28,7 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/stats.c \
 	src/thread.c src/thread.h \
 	src/thread_cache.c src/thread_cache.h src/thread_cache_internal.h \
+	src/thread_cache_claim.c \
 	src/thread_cache_idle.c \
 	src/thread_cache_medium.c \
 	src/thread_cache_registry.c \

@@ -14,6 +14,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 enum {
     PAGE_SHIFT = 12,
@@ -38,6 +39,7 @@ struct os_calls {
     /* process_madvise() of the process itself. */
     ssize_t (*madvise_ranges)(const struct iovec *ranges, size_t count,
                               int advice);
+    int (*membarrier)(int command);
 };
 extern struct os_calls os_calls;
 
@@ -109,6 +111,21 @@ void os_set_limit(size_t bytes);
 size_t os_mapped_bytes(void);
 size_t os_mapped_peak_bytes(void);
 uint64_t os_kernel_calls(void);
+
+/* A full memory barrier in all threads of the process, wherever each of them
+ * is: what it has written before that is seen after this call, and what is
+ * written before this call it sees from then on.  False: the system has no such
+ * thing.  The first function makes the other one quick, and is to be called
+ * while there is one thread, if that can be. */
+void os_prepare_barrier(void);
+bool os_barrier_everywhere(void);
+
+/* The clock of the calling thread.  No kernel call. */
+clockid_t os_thread_clock(void);
+
+/* The time that a thread has run for, in nanoseconds: another one each time
+ * while it runs.  0: there is no such thread any more. */
+uint64_t os_thread_time(clockid_t clock);
 
 /* The number of the processor that the thread runs on, which may be another one
  * by then; 0 when the system does not say.  No kernel call. */

@@ -2,11 +2,11 @@
 #include "os.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "compiler.h"
@@ -26,11 +26,20 @@
 /* Instead of a descriptor of a process: the one that calls.  Linux 6.15. */
 enum { THIS_PROCESS = -10000 };
 
+/* Commands of membarrier(): as in <linux/membarrier.h>, which not every libc's
+ * headers come with.  Linux 4.14. */
+enum { BARRIER_PRIVATE = 1 << 3, BARRIER_REGISTER_PRIVATE = 1 << 4 };
+
 static ssize_t madvise_ranges(const struct iovec *ranges, size_t count,
                               int advice)
 {
     return syscall(SYS_process_madvise, THIS_PROCESS, ranges, count, advice,
                    0U);
+}
+
+static int membarrier(int command)
+{
+    return (int)syscall(SYS_membarrier, command, 0U, 0);
 }
 
 struct os_calls os_calls = {
@@ -40,6 +49,7 @@ struct os_calls os_calls = {
     .mremap = mremap,
     .mincore = mincore,
     .madvise_ranges = madvise_ranges,
+    .membarrier = membarrier,
 };
 
 /* How often a call that the kernel asks to repeat is repeated. */
@@ -355,11 +365,52 @@ uint64_t os_kernel_calls(void)
     return atomic_load_explicit(&calls, memory_order_relaxed);
 }
 
+static bool call_membarrier(int command)
+{
+    count_call();
+    return os_calls.membarrier(command) == 0;
+}
+
+void os_prepare_barrier(void)
+{
+    int saved = errno;
+    call_membarrier(BARRIER_REGISTER_PRIVATE);
+    errno = saved;
+}
+
+bool os_barrier_everywhere(void)
+{
+    int saved = errno;
+    /* The registration may have failed, or not have come with a fork. */
+    bool done = call_membarrier(BARRIER_PRIVATE) ||
+                (errno == EPERM && call_membarrier(BARRIER_REGISTER_PRIVATE) &&
+                 call_membarrier(BARRIER_PRIVATE));
+    errno = saved;
+    return done;
+}
+
 static uint64_t read_clock(clockid_t clock)
 {
-    struct timespec now;
+    struct timespec now = {0};
     clock_gettime(clock, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+clockid_t os_thread_clock(void)
+{
+    clockid_t clock;
+    return pthread_getcpuclockid(pthread_self(), &clock) == 0
+               ? clock
+               : CLOCK_THREAD_CPUTIME_ID;
+}
+
+uint64_t os_thread_time(clockid_t clock)
+{
+    int saved = errno;
+    count_call();
+    uint64_t time = read_clock(clock);
+    errno = saved;
+    return time;
 }
 
 uint64_t os_now(void)

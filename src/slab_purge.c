@@ -118,9 +118,13 @@ void slab_expect_purge(struct slab *slab, uint32_t resting)
     if (resting < carved && !slab->reserved) {
         /* When all but a sixteenth is free: before, there are few whole pages
          * among scattered blocks, and many kernel calls to give them back.
-         * Then again when all is. */
+         * Then again when all is.  Blocks of some pages each have whole ones
+         * whatever their neighbours do: whenever half of the rest is free. */
         uint32_t most = carved - carved / 16;
-        next = resting < most ? most : carved;
+        if (size_classes[slab->class].size > 2 * PAGE_BYTES)
+            next = carved - (carved - resting) / 2;
+        else
+            next = resting < most ? most : carved;
     }
     atomic_store_explicit(&slab->purge_at, next, memory_order_relaxed);
 }

@@ -18,6 +18,7 @@
 #include <pthread.h>
 
 #include "depot.h"
+#include "os.h"
 #include "partyalloc.h"
 
 static struct bins bins_absent = BINS_EMPTY;
@@ -36,7 +37,8 @@ static void exit_thread(void *value)
 {
     struct cache *cache = value;
     thread_bins = &bins_departed;
-    cache_put_left(cache);
+    if (cache_enter_last(cache))
+        cache_put_left(cache);
 }
 
 /* Makes the key; the state then.  KEY_MAKING when another thread is about to.
@@ -58,17 +60,19 @@ static int make_key(void)
 
 /*
  * Binds a cache to the thread for good, if we shall hear of the thread's end.
- * pthread_setspecific() may allocate; the cache is in place by then, in case
- * that it is us who serve that.
+ * pthread_setspecific() may allocate; in case that it is us who serve that, the
+ * thread borrows for it.
  */
 static void bind(struct cache *cache)
 {
     int state = make_key();
     if (state == KEY_MAKING)
         return; /* the next call tries again */
-    thread_bins = cache_bins(cache);
+    thread_bins = &bins_departed;
     if (state != KEY_READY || pthread_setspecific(key, cache) != 0)
-        thread_bins = &bins_departed;
+        return;
+    cache_note_thread(cache);
+    thread_bins = cache_bins(cache);
 }
 
 SLOW_PATH struct cache *thread_enter_slow(void)
@@ -90,11 +94,31 @@ SLOW_PATH void thread_leave_slow(struct cache *cache)
 
 void thread_flush(void)
 {
-    if (thread_has_cache())
-        cache_flush(cache_of(thread_bins));
+    if (!thread_has_cache() || !cache_enter(cache_of(thread_bins)))
+        return;
+    cache_flush(cache_of(thread_bins));
+    cache_leave(cache_of(thread_bins));
 }
 
 /* --- Process -------------------------------------------------------------- */
+
+static void take_over(struct cache *cache)
+{
+    cache_flush(cache);
+    cache_settle(cache);
+    cache_put_flushed(cache);
+}
+
+/* The cache of the thread that forked, which another one may have claimed. */
+static void go_on_with(struct cache *cache)
+{
+    cache_note_thread(cache);
+    if (likely(!cache_is_claimed(cache)))
+        return;
+    cache_flush(cache);
+    cache_settle(cache);
+    cache_leave(cache);
+}
 
 /*
  * In the child of a fork only the forking thread goes on.  It takes over what
@@ -107,10 +131,9 @@ static void after_fork_in_child(void)
     for (struct cache *cache = cache_next(NULL); cache != NULL;
          cache = cache_next(cache)) {
         if (cache_bins(cache) == thread_bins)
-            continue;
-        cache_flush(cache);
-        cache_settle(cache);
-        cache_put_flushed(cache);
+            go_on_with(cache);
+        else
+            take_over(cache);
     }
     /* Nobody comes for what is left to them. */
     depot_drain_all();
@@ -121,5 +144,6 @@ static void after_fork_in_child(void)
 __attribute__((constructor)) static void load(void)
 {
     make_key();
+    os_prepare_barrier();
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }

@@ -18,12 +18,13 @@ extern _Thread_local struct bins *thread_bins
     __attribute__((tls_model("initial-exec")));
 
 /*
- * The calling thread's cache; made, or taken over from a thread that ended, if
- * it has none.  NULL: out of metadata.  To be ended by thread_leave().
+ * The calling thread's cache, entered; made, or taken over from a thread that
+ * ended, if it has none.  NULL: out of metadata.  To be ended by
+ * thread_leave().
  *
  * A thread whose end we have seen already (a destructor that runs later frees
- * something), or of whose end we shall not hear (no pthread key was left),
- * gets a cache for this one call.
+ * something), or of whose end we shall not hear (no pthread key was left), or
+ * whose cache is claimed, gets another one for this one call.
  */
 static inline struct cache *thread_enter(void);
 static inline void thread_leave(struct cache *cache);
@@ -33,7 +34,7 @@ void thread_flush(void);
 
 /* --- Inlined -------------------------------------------------------------- */
 
-/* The two for a thread that has no cache for good. */
+/* The two for a thread that has no cache for good, or not now. */
 struct cache *thread_enter_slow(void);
 void thread_leave_slow(struct cache *cache);
 
@@ -44,12 +45,16 @@ static inline bool thread_has_cache(void)
 
 static inline struct cache *thread_enter(void)
 {
-    return thread_has_cache() ? cache_of(thread_bins) : thread_enter_slow();
+    if (thread_has_cache() && likely(cache_enter(cache_of(thread_bins))))
+        return cache_of(thread_bins);
+    return thread_enter_slow();
 }
 
 static inline void thread_leave(struct cache *cache)
 {
-    if (unlikely(thread_bins != cache_bins(cache)))
+    if (likely(thread_bins == cache_bins(cache)))
+        cache_leave(cache);
+    else
         thread_leave_slow(cache);
 }
 

@@ -322,6 +322,7 @@ void cache_flush(struct cache *cache)
     cache_flush_empties(cache);
     flush_from(cache, 0);
     cache_flush_empties(cache);
+    cache_note_handed_on(cache);
 }
 
 void cache_flush_for_successor(struct cache *cache)

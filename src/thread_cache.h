@@ -9,7 +9,8 @@
  * ever handed on whole, so that two threads do not come to write into one
  * cache line by way of each other's blocks.
  *
- * Owner:     one thread at a time, or nobody (thread_cache_idle.c).
+ * Owner:     one thread at a time, or nobody (thread_cache_idle.c).  What the
+ *            fast paths do not touch: whoever has entered it.
  * Readers:   partyalloc_get_stats() reads the tops.
  * Memory:    type-stable (metadata).
  */
@@ -50,10 +51,23 @@ struct bins {
     struct bin of_class[CLASS_COUNT]; /* at offset 0, see struct bin */
     struct page_map_home home;        /* the leaf of the blocks in use */
     uint32_t tag;                     /* owner << ENTRY_OWNER_SHIFT */
+    _Atomic(bool) entered;            /* see cache_enter() */
+    _Atomic(uint8_t) claim;           /* an enum cache_claim */
     struct slab_source sources[CLASS_COUNT];
 };
 
 struct cache;
+
+/* A cache begins with its bins. */
+static inline struct bins *cache_bins(struct cache *cache)
+{
+    return (struct bins *)(void *)cache;
+}
+
+static inline struct cache *cache_of(struct bins *bins)
+{
+    return (struct cache *)(void *)bins;
+}
 
 /* The bins of a thread that has no cache: all allocations and frees miss. */
 #define BINS_EMPTY                                                             \
@@ -139,6 +153,71 @@ FAST_PATH bool bins_push(struct bins *bins, struct page_map_leaf *leaf,
                             (unsigned)(offset >> ENTRY_BIN_SHIFT), block);
 }
 
+/* --- Entering (thread_cache_claim.c) -------------------------------------- */
+
+/*
+ * What the fast paths do not touch of a cache, the slabs that it holds and its
+ * further magazines, is for one at a time.  Mostly that is its thread, during a
+ * slow path; when the thread has been idle, upkeep claims it, to hand on what
+ * would else stay there until the thread comes back.
+ *
+ * A cache that no thread has is entered all the time.
+ */
+enum cache_claim {
+    CLAIM_NONE,
+    CLAIM_MADE,
+    CLAIM_LEFT_BEHIND, /* and the thread has ended: it is the claimer's */
+};
+
+/* Begins a slow path of the thread that has the cache.  False: it is claimed;
+ * nobody waits for that to end. */
+static inline bool cache_enter(struct cache *cache);
+
+static inline void cache_leave(struct cache *cache)
+{
+    /* Releases the cache to claim(). */
+    atomic_store_explicit(&cache_bins(cache)->entered, false,
+                          memory_order_release);
+}
+
+static inline bool cache_enter(struct cache *cache)
+{
+    struct bins *bins = cache_bins(cache);
+    atomic_store_explicit(&bins->entered, true, memory_order_relaxed);
+    /* A barrier for the compiler only: claim() has one put on the processor. */
+    atomic_signal_fence(memory_order_seq_cst);
+    /* Acquires the cache; pairs with unclaim(). */
+    if (likely(atomic_load_explicit(&bins->claim, memory_order_acquire) ==
+               CLAIM_NONE))
+        return true;
+    cache_leave(cache);
+    return false;
+}
+
+static inline bool cache_is_claimed(struct cache *cache)
+{
+    return atomic_load_explicit(&cache_bins(cache)->claim,
+                                memory_order_relaxed) != CLAIM_NONE;
+}
+
+/* Enters a cache for good, whose thread is at its end.  False: who has claimed
+ * it will give it up instead. */
+bool cache_enter_last(struct cache *cache);
+
+/* Notes how long the thread of each cache has run so far. */
+void cache_look_at_threads(void);
+
+/* Lets go of the slabs and hands on the further magazines of all caches whose
+ * threads have not run since. */
+void cache_flush_unused(void);
+
+/* The same for one of the next few caches, if its thread has been idle: as much
+ * as takes a few microseconds.  False: none of these has anything to give. */
+bool cache_flush_unused_step(void);
+
+/* Notes that the calling thread has a cache. */
+void cache_note_thread(struct cache *cache);
+
 /* --- Slow paths ----------------------------------------------------------- */
 
 /* Allocates a block of a class whose bin is empty.  NULL: out of memory. */
@@ -154,23 +233,12 @@ void cache_free_without(uint32_t entry, void *block);
 /* Hands all blocks on, and lets go of all slabs. */
 void cache_flush(struct cache *cache);
 
-/* Sets the account of a flushed cache straight, whose thread may have been
- * stopped anywhere by a fork. */
+/* Sets a flushed cache straight, whose thread, or who had claimed it, may have
+ * been stopped anywhere by a fork.  It is entered then. */
 void cache_settle(struct cache *cache);
 
-/* A new cache; NULL: out of metadata. */
+/* A new cache, entered; NULL: out of metadata. */
 struct cache *cache_make(void);
-
-/* A cache begins with its bins. */
-static inline struct bins *cache_bins(struct cache *cache)
-{
-    return (struct bins *)(void *)cache;
-}
-
-static inline struct cache *cache_of(struct bins *bins)
-{
-    return (struct cache *)(void *)bins;
-}
 
 /* All caches ever made, one after the other; NULL: the first one. */
 struct cache *cache_next(struct cache *cache);
@@ -181,7 +249,7 @@ struct cache *cache_next(struct cache *cache);
 void cache_put_left(struct cache *cache);
 void cache_put_flushed(struct cache *cache);
 
-/* Takes one that was given up; NULL: there is none. */
+/* Takes one that was given up, entered; NULL: there is none. */
 struct cache *cache_take_idle(void);
 
 /* Hands on some of what lies in a cache that was left so many nanoseconds ago

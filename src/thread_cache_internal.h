@@ -3,6 +3,7 @@
 #ifndef PARTYALLOC_THREAD_CACHE_INTERNAL_H
 #define PARTYALLOC_THREAD_CACHE_INTERNAL_H
 
+#include "os.h"
 #include "thread_cache.h"
 
 enum {
@@ -31,11 +32,11 @@ struct bin_rest {
  */
 struct cache {
     struct bins bins;
-    bool checked;   /* option_checked(): no magazine is ever loaded */
+    bool checked;         /* option_checked(): no magazine is ever loaded */
     unsigned medium_from; /* from this class on blocks are medium */
-    unsigned hand;  /* the bin that cache_flush_idle() looked at last */
-    size_t charged; /* bytes of small blocks that it may hold */
-    size_t budget;  /* the most of that */
+    unsigned hand;        /* the bin that cache_flush_idle() looked at last */
+    size_t charged;       /* bytes of small blocks that it may hold */
+    size_t budget;        /* the most of that */
     /* Empty magazines, by their `next`: some at hand, and a bundle more, so
      * that the depot is asked for one once in many times only. */
     _Atomic(struct magazine *) empties;
@@ -44,7 +45,14 @@ struct cache {
     unsigned patience;    /* see PURGE_PATIENCE */
     uint32_t looked_in;   /* the slab_age() of the last look for pages */
     unsigned looks;       /* see DROP_INTERVAL */
-    struct cache *next;   /* made before this one */
+    /* Looks of other threads, see thread_cache_claim.c.  Each a hint of its
+     * own: relaxed. */
+    _Atomic(clockid_t) clock;         /* of the thread that has it */
+    _Atomic(uint64_t) seen_running;   /* its os_thread_time() */
+    _Atomic(uint64_t) seen_ways;      /* cache_ways() at the last look, */
+    _Atomic(uint64_t) seen_since;     /* and since about when */
+    _Atomic(uint64_t) handed_on_ways; /* when nothing was left unused */
+    struct cache *next;               /* made before this one */
     struct stack_node node;
     /* For statistics; only the owner writes. */
     _Atomic(uint64_t) misses;
@@ -150,6 +158,20 @@ void cache_flush_for_successor(struct cache *cache);
 /* Does a part of cache_flush() that takes a few microseconds.  True: that was
  * the last. */
 bool cache_flush_step(struct cache *cache);
+
+/* The slow paths that a cache has had. */
+static inline uint64_t cache_ways(const struct cache *cache)
+{
+    return atomic_load_explicit(&cache->misses, memory_order_relaxed) +
+           atomic_load_explicit(&cache->overflows, memory_order_relaxed);
+}
+
+/* Notes that nothing is left of what others could make use of. */
+static inline void cache_note_handed_on(struct cache *cache)
+{
+    atomic_store_explicit(&cache->handed_on_ways, cache_ways(cache),
+                          memory_order_relaxed);
+}
 
 /* Counts an event; by the owner of the cache only, so that it need not be an
  * atomic addition. */

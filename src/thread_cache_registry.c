@@ -44,6 +44,7 @@ struct cache *cache_make(void)
     cache->medium_from = first_medium(cache);
     cache->bins = (struct bins)BINS_EMPTY;
     cache->bins.tag = owner << ENTRY_OWNER_SHIFT;
+    atomic_init(&cache->bins.entered, true);
     for (unsigned class = 0; class < CLASS_COUNT; class++) {
         cache->bins.sources[class].owner = owner;
         cache->rest[class].batch = (uint32_t)blocks_in(FILL_BYTES, class);

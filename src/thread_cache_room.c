@@ -303,6 +303,8 @@ bool cache_raise_limit(struct cache *cache, unsigned class,
 void cache_settle(struct cache *cache)
 {
     cache->charged = 0;
+    atomic_store_explicit(&cache->bins.entered, true, memory_order_relaxed);
+    atomic_store_explicit(&cache->bins.claim, CLAIM_NONE, memory_order_relaxed);
     for (unsigned class = 0; class < CLASS_COUNT; class++)
         atomic_store_explicit(&cache->rest[class].full_blocks, 0,
                               memory_order_relaxed);

@@ -63,7 +63,8 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
         lower_target();
     }
     size_t target = atomic_load_explicit(&dirty_target, memory_order_relaxed);
-    while (os_now() - start < budget_ns && cache_flush_left(LEFT_AGE))
+    while (os_now() - start < budget_ns &&
+           (cache_flush_left(LEFT_AGE) || cache_flush_unused_step()))
         ;
     size_t bytes = 0;
     size_t last = 1;
@@ -76,8 +77,10 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 
 EXPORTED size_t partyalloc_trim(void)
 {
+    cache_look_at_threads();
     thread_flush();
     cache_flush_all_left();
+    cache_flush_unused();
     depot_drain_all();
     return slab_trim() + large_drop_all();
 }

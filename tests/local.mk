@@ -40,6 +40,7 @@ public_tests = \
 	%D%/first_call \
 	%D%/forked_child \
 	%D%/frozen_thread \
+	%D%/idle_threads \
 	%D%/late_free \
 	%D%/memory_levels_off \
 	%D%/memory_limit \
@@ -80,6 +81,8 @@ TESTS += $(public_tests)
 %C%_forked_child_LDADD = $(test_ldadd)
 %C%_frozen_thread_CFLAGS = $(test_cflags)
 %C%_frozen_thread_LDADD = $(test_ldadd)
+%C%_idle_threads_CFLAGS = $(test_cflags)
+%C%_idle_threads_LDADD = $(test_ldadd)
 %C%_late_free_CFLAGS = $(test_cflags)
 %C%_late_free_LDADD = $(test_ldadd)
 %C%_memory_levels_off_CFLAGS = $(test_cflags)
@@ -122,6 +125,7 @@ white_box_tests = \
 	%D%/misuse_anywhere \
 	%D%/system_call_faults \
 	%D%/unit_chunk \
+	%D%/unit_claim \
 	%D%/unit_depot \
 	%D%/unit_large \
 	%D%/unit_large_bounds \
@@ -147,6 +151,8 @@ TESTS += $(white_box_tests)
 %C%_system_call_faults_LDADD = $(white_box_ldadd)
 %C%_unit_chunk_CFLAGS = $(white_box_cflags)
 %C%_unit_chunk_LDADD = $(white_box_ldadd)
+%C%_unit_claim_CFLAGS = $(white_box_cflags)
+%C%_unit_claim_LDADD = $(white_box_ldadd)
 %C%_unit_depot_CFLAGS = $(white_box_cflags)
 %C%_unit_depot_LDADD = $(white_box_ldadd)
 %C%_unit_large_CFLAGS = $(white_box_cflags)
@@ -268,4 +274,4 @@ clean-mutants:
 PHONY_TARGETS += clean-mutants
 
 EXTRA_DIST += %D%/mutants/list.sh %D%/mutants/run.sh
-EXTRA_DIST += %D%/model/depot.pml %D%/model/slab.pml %D%/model/run.sh %D%/fuzz.sh %D%/fuzzer.c
+EXTRA_DIST += %D%/model/claim.pml %D%/model/depot.pml %D%/model/slab.pml %D%/model/run.sh %D%/fuzz.sh %D%/fuzzer.c

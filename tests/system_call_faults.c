@@ -9,6 +9,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,6 +23,7 @@ enum call {
     CALL_MADVISE,
     CALL_MREMAP,
     CALL_MINCORE,
+    CALL_MEMBARRIER,
     CALL_KINDS,
 };
 
@@ -121,6 +123,11 @@ static int failing_mincore(void *address, size_t length,
                            unsigned char *present)
 {
     return fails(CALL_MINCORE) ? -1 : mincore(address, length, present);
+}
+
+static int failing_membarrier(int command)
+{
+    return fails(CALL_MEMBARRIER) ? -1 : system_calls.membarrier(command);
 }
 
 /* --- the scenario: all that allocates, frees, gives back and reserves --- */
@@ -230,13 +237,34 @@ static void *use_on_a_thread(void *unused)
     return unused;
 }
 
+static pthread_barrier_t meeting;
+
+static void *use_and_wait(void *unused)
+{
+    use_on_a_thread(unused);
+    pthread_barrier_wait(&meeting);
+    pthread_barrier_wait(&meeting);
+    return unused;
+}
+
+static void trim_while_a_thread_waits(void)
+{
+    pthread_t thread;
+
+    require(pthread_barrier_init(&meeting, NULL, 2) == 0);
+    require(pthread_create(&thread, NULL, use_and_wait, NULL) == 0);
+    pthread_barrier_wait(&meeting);
+    partyalloc_trim();
+    pthread_barrier_wait(&meeting);
+    require(pthread_join(thread, NULL) == 0);
+}
+
 static void play(void)
 {
     use_small_blocks();
     use_large_blocks();
     use_zeroed_blocks();
-    run_thread(use_on_a_thread, NULL);
-    partyalloc_trim();
+    trim_while_a_thread_waits();
     use_zeroed_blocks();
     partyalloc_maintain(UINT64_C(1000000000));
     int error = partyalloc_reserve(MIB);
@@ -276,6 +304,7 @@ static void play_with_fault(void *unused)
     os_calls.madvise_ranges = failing_madvise_ranges;
     os_calls.mremap = failing_mremap;
     os_calls.mincore = failing_mincore;
+    os_calls.membarrier = failing_membarrier;
     play();
     recover();
 }
@@ -354,6 +383,13 @@ static void any_mincore_may_fail(void **state)
     sweep(1u << CALL_MINCORE, STRIDE, ENOMEM);
 }
 
+static void any_membarrier_may_fail(void **state)
+{
+    (void)state;
+    sweep(1u << CALL_MEMBARRIER, 1, ENOSYS);
+    sweep(1u << CALL_MEMBARRIER, 1, EPERM);
+}
+
 static void any_call_of_any_kind_may_fail(void **state)
 {
     (void)state;
@@ -368,6 +404,7 @@ int main(void)
         cmocka_unit_test(any_madvise_may_fail),
         cmocka_unit_test(any_mremap_may_fail),
         cmocka_unit_test(any_mincore_may_fail),
+        cmocka_unit_test(any_membarrier_may_fail),
         cmocka_unit_test(any_call_of_any_kind_may_fail),
     };
 

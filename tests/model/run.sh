@@ -39,7 +39,7 @@ is_found() {
         { echo "not found"; false; }
 }
 
-plan 13
+plan 18
 check "every_magazine_and_every_block_is_in_one_place_only" holds depot
 check "a_pop_without_a_generation_is_found" is_found depot -DNO_GENERATION
 check "a_batch_pop_that_leaves_the_generation_is_found" \
@@ -57,4 +57,11 @@ check "a_fill_that_searches_for_ever_is_found" is_found slab -DFREEZE -DNO_SETTL
 check "a_return_that_looks_before_it_counts_is_found" is_found slab -DHELD_FIRST
 check "a_fill_that_lists_before_it_lets_go_is_found" is_found slab -DLIST_FIRST
 check "a_fill_that_does_not_list_is_found" is_found slab -DNO_LIST
+check "a_cache_is_used_by_its_thread_or_by_who_claims_it" holds claim
+check "a_claim_without_a_barrier_is_found" is_found claim -DNO_BARRIER
+check "a_thread_that_looks_before_it_enters_is_found" \
+    is_found claim -DLATE_ENTERED
+check "a_claim_that_ends_without_a_look_is_found" is_found claim -DNOT_COMPARED
+check "a_thread_that_forgets_a_claim_at_its_end_is_found" \
+    is_found claim -DFORGOTTEN
 finish

@@ -122,7 +122,7 @@ mutant a_thread_that_moves_keeps_its_leaf plain src/page_map.h \
 # --- Threads ---
 
 mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
-    '/static void exit_thread/,/^}/s/cache_put_left(cache);//' \
+    '/static void exit_thread/,/^}/s/cache_put_left(cache);/;/' \
     thread_exit short_threads
 mutant any_idle_cache_will_do plain src/thread_cache_idle.c \
     's/os_processor() % PLACES/0/' unit_thread_cache
@@ -144,18 +144,52 @@ mutant memory_runs_out_beside_a_left_cache plain src/callbacks.c \
 mutant a_trim_passes_left_caches_by plain src/upkeep.c \
     's/cache_flush_all_left();//' thread_exit
 mutant upkeep_passes_left_caches_by plain src/upkeep.c \
-    's/ \&\& cache_flush_left(LEFT_AGE))/ \&\& false)/' thread_exit
+    's/(cache_flush_left(LEFT_AGE) || /(/' thread_exit
 mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
     late_free thread_exit
 mutant a_child_forgets_the_others_caches plain src/thread.c \
-    '/static void after_fork_in_child/,/^}/s/cache_flush(cache);//' forked_child
+    '/^static void take_over/,/^}/s/cache_flush(cache);//' forked_child
 mutant a_thread_without_a_key_keeps_its_cache plain src/thread.c \
-    's/if (state != KEY_READY || pthread_setspecific(key, cache) != 0)/if (state == KEY_READY \&\& pthread_setspecific(key, cache) != 0)/' \
+    's/ && pthread_setspecific(key, cache) == 0)/ \&\& (pthread_setspecific(key, cache), true))/' \
     thread_keys
+
+mutant a_thread_uses_a_cache_that_is_claimed plain src/thread_cache.h \
+    '/^static inline bool cache_enter/,/^}/s/return false;/return true;/' unit_claim
+mutant a_claim_does_not_look_for_the_thread plain src/thread_cache_claim.c \
+    's/        !atomic_load_explicit(&bins->entered, memory_order_acquire))/        true)/' \
+    unit_claim
+mutant a_claim_does_without_a_barrier plain src/thread_cache_claim.c \
+    's/if (os_barrier_everywhere() &&/if ((os_barrier_everywhere() || true) \&\&/' \
+    unit_claim
+mutant a_cache_left_behind_is_nobodys plain src/thread_cache_claim.c \
+    's/    cache_put_left(cache);//' unit_claim
+mutant a_cache_left_behind_can_be_claimed plain src/thread_cache_claim.c \
+    's/    atomic_store_explicit(&bins->entered, true, memory_order_relaxed);//' \
+    unit_claim
+mutant a_thread_ends_as_if_nothing_was_claimed plain src/thread_cache_claim.c \
+    's/while (!cache_enter(cache)) {/while (false) {/' unit_claim
+mutant a_claim_outlives_a_fork plain src/thread.c \
+    's/if (likely(!cache_is_claimed(cache)))/if (true)/' unit_claim
+mutant a_trim_takes_from_busy_threads plain src/thread_cache_claim.c \
+    's/while (may_have_unused(cache) && has_not_run(cache) &&/while (may_have_unused(cache) \&\&/' \
+    unit_claim
+mutant upkeep_takes_from_busy_threads plain src/thread_cache_claim.c \
+    's/^               idle_ns;/               0;/' unit_claim
+mutant further_magazines_of_idle_threads_stay plain src/thread_cache_claim.c \
+    's/return cache_flush_further(cache, class);/return false;/' unit_claim
+mutant memory_runs_out_beside_idle_threads plain src/callbacks.c \
+    's/^        cache_flush_unused();//' unit_claim
+mutant a_trim_passes_idle_threads_by plain src/upkeep.c \
+    's/^    cache_flush_unused();//' idle_threads
+mutant upkeep_passes_idle_threads_by plain src/upkeep.c \
+    's/ || cache_flush_unused_step())/)/' idle_threads
 
 # --- Depot and slabs ---
 
+mutant a_slab_of_medium_blocks_goes_back_as_a_whole plain src/slab_purge.c \
+    's/if (size_classes\[slab->class\].size > 2 \* PAGE_BYTES)/if (false)/' \
+    idle_threads
 mutant a_depot_without_a_bottom plain src/depot.c \
     's/>= DEPTH_MAX/>= 1000000/' unit_depot
 mutant others_take_the_last_magazine_of_a_shelf plain src/depot.c \

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a thread has freed comes back to the system although it has gone to
+ * sleep since.
+ *
+ * Every test runs in a child, so that it starts from nothing.
+ */
+#include "support.h"
+
+#include <pthread.h>
+
+enum {
+    BLOCKS = 4000,
+    SIZE_LOW = 1 << 10,
+    SIZE_HIGH = 32 << 10,
+    KEPT_EVERY = 16, /* one of so many blocks stays */
+};
+
+static struct filled blocks[BLOCKS];
+static size_t kept_bytes;
+static pthread_barrier_t barrier;
+
+static void meet(void)
+{
+    int result = pthread_barrier_wait(&barrier);
+
+    require(result == 0 || result == PTHREAD_BARRIER_SERIAL_THREAD);
+}
+
+static void load(void)
+{
+    struct random random = {1};
+
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] =
+            filled_allocate(random_size(&random, SIZE_LOW, SIZE_HIGH), i);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        if (i % KEPT_EVERY == 0)
+            kept_bytes += blocks[i].size;
+        else
+            filled_free(&blocks[i]);
+    }
+}
+
+static void unload(void)
+{
+    for (size_t i = 0; i < BLOCKS; i += KEPT_EVERY)
+        filled_free(&blocks[i]);
+}
+
+static void *load_and_sleep(void *unused)
+{
+    load();
+    meet();
+    meet();
+    unload();
+    load();
+    unload();
+    return unused;
+}
+
+/* Loads on a thread, then gives back what it left while it sleeps. */
+static void run_with(void (*give_back)(void))
+{
+    pthread_t thread;
+
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i].size = 0; /* present from now on */
+    size_t start = resident_bytes();
+    require(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    require(pthread_create(&thread, NULL, load_and_sleep, NULL) == 0);
+    meet();
+    size_t before = resident_bytes() - start;
+    give_back();
+    size_t after = resident_bytes() - start;
+    /* In magazines are 512 KiB, and 16 blocks of each class above 4 KiB; and
+     * each block that is kept keeps a page or two. */
+    require(UNDER_SANITIZER || after < before / 3);
+    meet();
+    require(pthread_join(thread, NULL) == 0);
+    partyalloc_trim();
+    require(stats_now().small_live_blocks == 0);
+}
+
+static void trim(void)
+{
+    require(partyalloc_trim() > 0);
+}
+
+static void maintain(void)
+{
+    for (int i = 0; i < 1500; i++) {
+        partyalloc_maintain(1000 * 1000);
+        sleep_ms(1);
+    }
+}
+
+static void run_with_trim(void *unused)
+{
+    (void)unused;
+    run_with(trim);
+}
+
+static void run_with_maintain(void *unused)
+{
+    (void)unused;
+    run_with(maintain);
+}
+
+static void a_trim_reaches_the_slabs_of_an_idle_thread(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_with_trim, NULL);
+}
+
+static void upkeep_reaches_the_slabs_of_an_idle_thread(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_with_maintain, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_trim_reaches_the_slabs_of_an_idle_thread),
+        cmocka_unit_test(upkeep_reaches_the_slabs_of_an_idle_thread),
+    };
+    return run_all(tests);
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the thread of a cache does while another one claims it, at the very
+ * moment: the barrier of the claimer is replaced, and has the thread do it.
+ *
+ * Every test runs in a child, so that it starts from nothing.
+ */
+#include "support.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "depot.h"
+#include "os.h"
+#include "size_class.h"
+#include "slab_internal.h"
+#include "thread.h"
+#include "thread_cache_internal.h"
+
+enum {
+    BLOCKS = 400,
+    SMALL = 20,                  /* a class */
+    MEDIUM_BYTES = 12 << 10,     /* of a block */
+};
+
+/* --- A thread that does what it is told ----------------------------------- */
+
+typedef void job_body(void);
+
+static struct {
+    pthread_t thread;
+    sem_t begin, done;
+    job_body *job; /* NULL: to end */
+    struct cache *cache;
+} worker;
+
+static void *work(void *unused)
+{
+    for (;;) {
+        require(sem_wait(&worker.begin) == 0);
+        if (worker.job == NULL)
+            return unused;
+        worker.job();
+        worker.cache = thread_has_cache() ? cache_of(thread_bins) : NULL;
+        require(sem_post(&worker.done) == 0);
+    }
+}
+
+static void start_worker(void)
+{
+    require(sem_init(&worker.begin, 0, 0) == 0);
+    require(sem_init(&worker.done, 0, 0) == 0);
+    require(pthread_create(&worker.thread, NULL, work, NULL) == 0);
+}
+
+static void have_done(job_body *job)
+{
+    worker.job = job;
+    require(sem_post(&worker.begin) == 0);
+    require(sem_wait(&worker.done) == 0);
+}
+
+static void end_worker(void)
+{
+    worker.job = NULL;
+    require(sem_post(&worker.begin) == 0);
+    require(pthread_join(worker.thread, NULL) == 0);
+}
+
+/* --- What it does --------------------------------------------------------- */
+
+static void *blocks[BLOCKS];
+
+static void allocate_all(size_t size)
+{
+    for (size_t i = 0; i < BLOCKS; i++) {
+        blocks[i] = partyalloc_allocate(size, ANY_TYPE);
+        require(blocks[i] != NULL);
+    }
+}
+
+static void free_all(void)
+{
+    for (size_t i = 0; i < BLOCKS; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+}
+
+static void use_small(void)
+{
+    allocate_all(size_classes[SMALL].size);
+    free_all();
+}
+
+static void use_medium(void)
+{
+    allocate_all(MEDIUM_BYTES);
+    free_all();
+}
+
+static bool holds_a_slab(const struct cache *cache)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        if (cache->bins.sources[class].held != NULL)
+            return true;
+    return false;
+}
+
+static bool has_further_magazines(const struct cache *cache)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        if (cache->rest[class].full != NULL)
+            return true;
+    return false;
+}
+
+static void flush_unused(void)
+{
+    cache_look_at_threads();
+    cache_flush_unused();
+}
+
+/* --- Barriers ------------------------------------------------------------- */
+
+static int no_barrier(int command)
+{
+    (void)command;
+    errno = ENOSYS;
+    return -1;
+}
+
+static job_body *meanwhile;
+
+/* Only the first claim is disturbed. */
+static int barrier_after_job(int command)
+{
+    (void)command;
+    job_body *job = meanwhile;
+    meanwhile = NULL;
+    if (job != NULL)
+        have_done(job);
+    return 0;
+}
+
+static void disturb_the_claim(job_body *job)
+{
+    os_calls.membarrier = barrier_after_job;
+    meanwhile = job;
+    flush_unused();
+    require(meanwhile == NULL);
+}
+
+/* --- Tests ---------------------------------------------------------------- */
+
+static void run_what_an_idle_thread_holds(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_small);
+    have_done(use_medium);
+    require(holds_a_slab(worker.cache));
+    require(has_further_magazines(worker.cache));
+    flush_unused();
+    require(!holds_a_slab(worker.cache));
+    require(!has_further_magazines(worker.cache));
+    uint64_t slabs = slab_totals().slabs;
+    have_done(use_small);
+    have_done(use_medium);
+    require(slab_totals().slabs == slabs);
+    end_worker();
+}
+
+static void what_an_idle_thread_holds_is_handed_on(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_what_an_idle_thread_holds, NULL);
+}
+
+static void run_no_barrier(void *unused)
+{
+    (void)unused;
+    os_calls.membarrier = no_barrier;
+    start_worker();
+    have_done(use_medium);
+    errno = 0;
+    flush_unused();
+    require(errno == 0);
+    require(holds_a_slab(worker.cache));
+    have_done(use_medium);
+    end_worker();
+}
+
+static void without_a_barrier_nothing_is_claimed(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_no_barrier, NULL);
+}
+
+static void run_busy_thread(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    cache_look_at_threads();
+    have_done(use_medium);
+    cache_flush_unused();
+    require(holds_a_slab(worker.cache));
+    end_worker();
+}
+
+static void a_thread_that_has_gone_on_keeps_its_slabs(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_busy_thread, NULL);
+}
+
+static void enter(void)
+{
+    require(cache_enter(cache_of(thread_bins)) ==
+            !cache_is_claimed(cache_of(thread_bins)));
+}
+
+static void run_entered(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    have_done(enter);
+    flush_unused();
+    require(holds_a_slab(worker.cache));
+    require(!cache_is_claimed(worker.cache));
+}
+
+static void a_cache_that_is_entered_is_not_claimed(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_entered, NULL);
+}
+
+/* As if it had seen no claim yet. */
+static void enter_just_before(void)
+{
+    atomic_store(&thread_bins->entered, true);
+}
+
+static void run_entered_just_before(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    disturb_the_claim(enter_just_before);
+    require(holds_a_slab(worker.cache));
+    require(!cache_is_claimed(worker.cache));
+}
+
+static void a_cache_that_was_entered_just_before_is_let_be(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_entered_just_before, NULL);
+}
+
+static void use_while_claimed(void)
+{
+    const struct cache *mine = cache_of(thread_bins);
+    uint64_t misses = mine->misses;
+    uint64_t overflows = mine->overflows;
+
+    require(cache_is_claimed(cache_of(thread_bins)));
+    use_medium();
+    use_small();
+    require(misses == mine->misses && overflows == mine->overflows);
+    partyalloc_thread_flush();
+    require(holds_a_slab(mine));
+}
+
+static void run_claimed(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    struct cache *cache = worker.cache;
+    disturb_the_claim(use_while_claimed);
+    require(worker.cache == cache);
+    require(!holds_a_slab(cache));
+    /* Its own again. */
+    have_done(use_medium);
+    require(holds_a_slab(cache));
+    end_worker();
+    partyalloc_trim();
+    require(stats_now().small_live_blocks == 0);
+}
+
+static void a_thread_whose_cache_is_claimed_borrows_another(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_claimed, NULL);
+}
+
+static void use_and_end(void)
+{
+    require(sem_post(&worker.done) == 0);
+    pthread_exit(NULL);
+}
+
+static int barrier_after_end(int command)
+{
+    (void)command;
+    if (meanwhile != NULL) {
+        have_done(meanwhile);
+        meanwhile = NULL;
+        require(pthread_join(worker.thread, NULL) == 0);
+    }
+    return 0;
+}
+
+static void run_end_while_claimed(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    have_done(use_small);
+    struct cache *cache = worker.cache;
+    os_calls.membarrier = barrier_after_end;
+    meanwhile = use_and_end;
+    flush_unused();
+    require(!cache_is_claimed(cache));
+    require(!holds_a_slab(cache));
+    require(cache_bins(cache)->entered);
+    /* It is the next thread's, once only. */
+    start_worker();
+    have_done(use_small);
+    require(worker.cache == cache);
+    require(cache_take_idle() != cache);
+    end_worker();
+}
+
+static void a_thread_that_ends_leaves_its_cache_to_the_claimer(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_end_while_claimed, NULL);
+}
+
+/* In the child of a fork there is nobody who would end the claim. */
+static void fork_and_go_on(void)
+{
+    struct cache *mine = cache_of(thread_bins);
+    uint64_t caches = cache_totals().caches;
+
+    require(cache_is_claimed(mine));
+    pid_t child = fork();
+    require(child >= 0);
+    if (child == 0) {
+        require(!cache_is_claimed(mine));
+        require(cache_totals().blocks == 0);
+        use_medium();
+        use_small();
+        require(holds_a_slab(mine));
+        require(cache_totals().caches == caches);
+        _exit(0);
+    }
+    int status;
+    require(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void run_fork_while_claimed(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    disturb_the_claim(fork_and_go_on);
+    require(!holds_a_slab(worker.cache));
+    end_worker();
+}
+
+static void no_claim_outlives_a_fork(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_fork_while_claimed, NULL);
+}
+
+static void run_out_of_memory(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    require(holds_a_slab(worker.cache));
+    partyalloc_set_limit(os_mapped_bytes());
+    size_t count = 0;
+    while (partyalloc_allocate(MEDIUM_BYTES, ANY_TYPE) != NULL)
+        count++;
+    require(!holds_a_slab(worker.cache));
+    partyalloc_set_limit(0);
+    end_worker();
+}
+
+static void memory_runs_out_when_idle_threads_hold_no_slab(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_out_of_memory, NULL);
+}
+
+static void run_steps(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    have_done(use_small);
+    require(!cache_flush_unused_step());
+    sleep_ms(300);
+    require(!cache_flush_unused_step());
+    require(holds_a_slab(worker.cache));
+    sleep_ms(300);
+    require(cache_flush_unused_step());
+    while (cache_flush_unused_step())
+        ;
+    require(!holds_a_slab(worker.cache));
+    require(!has_further_magazines(worker.cache));
+    end_worker();
+}
+
+static void upkeep_waits_until_a_thread_has_been_idle(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_steps, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_an_idle_thread_holds_is_handed_on),
+        cmocka_unit_test(without_a_barrier_nothing_is_claimed),
+        cmocka_unit_test(a_thread_that_has_gone_on_keeps_its_slabs),
+        cmocka_unit_test(a_cache_that_is_entered_is_not_claimed),
+        cmocka_unit_test(a_cache_that_was_entered_just_before_is_let_be),
+        cmocka_unit_test(a_thread_whose_cache_is_claimed_borrows_another),
+        cmocka_unit_test(a_thread_that_ends_leaves_its_cache_to_the_claimer),
+        cmocka_unit_test(no_claim_outlives_a_fork),
+        cmocka_unit_test(memory_runs_out_when_idle_threads_hold_no_slab),
+        cmocka_unit_test(upkeep_waits_until_a_thread_has_been_idle),
+    };
+    return run_all(tests);
+}
