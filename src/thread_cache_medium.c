@@ -12,8 +12,9 @@
 #include "depot.h"
 
 enum {
-    /* A magazine in front of held slabs takes so many blocks, or so many times
-     * what a cache may hold of small ones: 1 MiB. */
+    /* A magazine in front of held slabs takes so many blocks at first; and at
+     * the most, or so many times what a cache may hold of small ones: 1 MiB. */
+    MEDIUM_SLOTS_MIN = 2,
     MEDIUM_SLOTS_MAX = 16,
     MEDIUM_FACTOR = 2,
 };
@@ -27,10 +28,14 @@ static bool is_local(const struct cache *cache, unsigned class)
            size_classes[class].capacity <= SLAB_LOCAL_MAX;
 }
 
-static size_t slots_of(const struct cache *cache, unsigned class)
+/* `slots`, or what a magazine of the class takes at the most. */
+static size_t slots_up_to(const struct cache *cache, unsigned class,
+                          size_t slots)
 {
-    size_t slots = blocks_in(cache->budget * MEDIUM_FACTOR, class);
-    return slots < MEDIUM_SLOTS_MAX ? slots : (size_t)MEDIUM_SLOTS_MAX;
+    size_t most = blocks_in(cache->budget * MEDIUM_FACTOR, class);
+    if (most > MEDIUM_SLOTS_MAX)
+        most = MEDIUM_SLOTS_MAX;
+    return slots < most ? slots : most;
 }
 
 /* The cursor of a local class, with a magazine.  NULL: there is none to be
@@ -45,8 +50,21 @@ static struct cursor *own_cursor(struct cache *cache, unsigned class)
     struct magazine *magazine = cache_take_empty(cache);
     if (magazine == NULL)
         return NULL;
-    cache_attach(cache, class, own, magazine, slots_of(cache, class));
+    cache_attach(cache, class, own, magazine,
+                 slots_up_to(cache, class, MEDIUM_SLOTS_MIN));
     return own;
+}
+
+/* Doubles the slots of a magazine that was spilt since it was last empty: its
+ * blocks go to and fro.  What is only allocated, and later only freed, needs
+ * none. */
+static void deepen(struct cache *cache, unsigned class, struct cursor *own)
+{
+    struct bin_rest *rest = &cache->rest[class];
+    size_t slots = cursor_slots(own);
+    if (rest->spills != 0)
+        own->limit += slots_up_to(cache, class, 2 * slots) - slots;
+    rest->spills = 0;
 }
 
 void *cache_allocate_one(struct cache *cache, unsigned class)
@@ -65,6 +83,7 @@ void *cache_allocate_medium(struct cache *cache, unsigned class)
     struct cursor *own = own_cursor(cache, class);
     if (own == NULL)
         return cache_allocate_one(cache, class);
+    deepen(cache, class, own);
     void **bottom = atomic_load_explicit(&own->top, memory_order_relaxed);
     size_t half = (cursor_slots(own) + 1) / 2;
     size_t count =
@@ -106,9 +125,11 @@ bool cache_free_medium(struct cache *cache, unsigned class, bool mine,
     if (own == NULL)
         return cache_free_one(cache, class, block);
     bool any = false;
-    if (atomic_load_explicit(&own->top, memory_order_relaxed) == own->limit)
+    if (atomic_load_explicit(&own->top, memory_order_relaxed) == own->limit) {
         any = cache_spill_medium(cache, class, own,
                                  (cursor_slots(own) + 1) / 2);
+        cache->rest[class].spills = 1;
+    }
     if (!cursor_push(own, block))
         slab_misuse_slow(class, block);
     return any;

@@ -217,6 +217,7 @@ void cache_flush_bin(struct cache *cache, unsigned class)
     hand_on(cache, class, cache_detach(cache, class, &bin->own), false);
     cache_flush_foreign(cache, class);
     cache->rest[class].fill = 0;
+    cache->rest[class].spills = 0;
     cache->bins.sources[class].growth = 0;
 }
 

@@ -73,7 +73,7 @@ static void run_with(void (*give_back)(void))
     size_t before = resident_bytes() - start;
     give_back();
     size_t after = resident_bytes() - start;
-    /* In magazines are 512 KiB, and 16 blocks of each class above 4 KiB; and
+    /* In magazines are 512 KiB, and two blocks of each class above 4 KiB; and
      * each block that is kept keeps a page or two. */
     require(UNDER_SANITIZER || after < before / 3);
     meet();

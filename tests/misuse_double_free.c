@@ -87,7 +87,7 @@ static void *medium_just_before(void)
 /* On top of what is left when half of a full magazine went to the slabs. */
 static void *medium_just_before_a_spill(void)
 {
-    void *blocks[16];
+    void *blocks[2]; /* what a magazine of them takes at first */
 
     for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
         blocks[i] = allocate(20000);

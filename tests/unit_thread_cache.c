@@ -99,6 +99,28 @@ static void of_each_medium_class_a_cache_keeps_a_few_blocks(void **state)
     }
 }
 
+static size_t blocks_of_class(unsigned class)
+{
+    return magazine_count_at(thread_bins->of_class[class].own.top);
+}
+
+static void a_medium_magazine_is_deep_when_blocks_go_to_and_fro(void **state)
+{
+    enum { CLASS = 30, BLOCKS = 40, FEW = 2, MANY_BLOCKS = 16, ROUNDS = 5 };
+
+    (void)state;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < BLOCKS; i++)
+            blocks[i] = allocate(CLASS);
+        for (size_t i = 0; i < BLOCKS; i++)
+            release(blocks[i]);
+        if (round == 0)
+            assert_in_range(blocks_of_class(CLASS), 1, FEW);
+    }
+    assert_in_range(blocks_of_class(CLASS), MANY_BLOCKS / 2, MANY_BLOCKS);
+    partyalloc_thread_flush();
+}
+
 enum { LEFT_CLASS = 20, LEFT_BLOCKS = 200 };
 
 static void *leave_blocks(void *unused)
@@ -673,6 +695,7 @@ int main(void)
         cmocka_unit_test(an_own_block_comes_back_first),
         cmocka_unit_test(a_cache_stays_within_its_bytes),
         cmocka_unit_test(of_each_medium_class_a_cache_keeps_a_few_blocks),
+        cmocka_unit_test(a_medium_magazine_is_deep_when_blocks_go_to_and_fro),
         cmocka_unit_test(what_a_thread_left_is_not_for_all_at_once),
         cmocka_unit_test(a_class_that_is_idle_is_emptied),
         cmocka_unit_test(memory_runs_out_when_all_of_it_is_taken),

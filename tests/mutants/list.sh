@@ -185,6 +185,14 @@ mutant a_trim_passes_idle_threads_by plain src/upkeep.c \
 mutant upkeep_passes_idle_threads_by plain src/upkeep.c \
     's/ || cache_flush_unused_step())/)/' idle_threads
 
+mutant a_medium_magazine_is_deep_at_once plain src/thread_cache_medium.c \
+    's/MEDIUM_SLOTS_MIN = 2/MEDIUM_SLOTS_MIN = 16/' unit_thread_cache
+mutant a_medium_magazine_stays_as_it_is plain src/thread_cache_medium.c \
+    's/    if (rest->spills != 0)/    if (false)/' unit_thread_cache
+mutant a_medium_magazine_is_deep_for_what_comes_once plain \
+    src/thread_cache_medium.c 's/    if (rest->spills != 0)/    if (true)/' \
+    unit_thread_cache
+
 # --- Depot and slabs ---
 
 mutant a_slab_of_medium_blocks_goes_back_as_a_whole plain src/slab_purge.c \
