@@ -100,6 +100,12 @@ static SLOW_PATH uintptr_t grow_slow(unsigned units)
     return base;
 }
 
+void chunk_map_ahead(void)
+{
+    if (atomic_load_explicit(&current, memory_order_relaxed) == 0)
+        grow_slow(0);
+}
+
 struct grant chunk_grant(unsigned units)
 {
     uintptr_t base = take_reserved(units);

@@ -19,6 +19,9 @@ struct grant {
 /* Grants `units` page map units, whose page map leaves exist. */
 struct grant chunk_grant(unsigned units);
 
+/* Maps the first chunk, unless there is one. */
+void chunk_map_ahead(void);
+
 /* Maps `bytes` with all pages present, for chunk_grant() to prefer. */
 bool chunk_reserve(size_t bytes);
 

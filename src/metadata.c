@@ -78,6 +78,12 @@ void *metadata_allocate(size_t bytes, size_t alignment)
     }
 }
 
+void metadata_map_ahead(void)
+{
+    if (atomic_load_explicit(&current, memory_order_relaxed) == NULL)
+        replace(NULL, REGION_BYTES);
+}
+
 bool metadata_reserve(size_t bytes)
 {
     size_t regions = bytes / REGION_BYTES + 1;

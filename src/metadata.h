@@ -14,6 +14,9 @@
 /* `alignment` is a power of two up to a page.  NULL when there is none. */
 void *metadata_allocate(size_t bytes, size_t alignment);
 
+/* Maps the first region, unless there is one. */
+void metadata_map_ahead(void);
+
 /* Makes `bytes` of metadata present ahead of use. */
 bool metadata_reserve(size_t bytes);
 

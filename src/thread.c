@@ -17,7 +17,9 @@
 #include <errno.h>
 #include <pthread.h>
 
+#include "chunk.h"
 #include "depot.h"
+#include "metadata.h"
 #include "os.h"
 #include "partyalloc.h"
 
@@ -139,11 +141,15 @@ static void after_fork_in_child(void)
     depot_drain_all();
 }
 
-/* Early, so that the key gets a low index and is there for the first thread;
- * whoever calls before this runs gets it made as well. */
+/* Early, so that the key gets a low index and is there for the first thread; and
+ * while there is one thread, so that none has to map memory beside others that
+ * touch theirs for the first time, which makes each wait for all.  Whoever calls
+ * before this runs gets it all made as well. */
 __attribute__((constructor)) static void load(void)
 {
     make_key();
     os_prepare_barrier();
+    metadata_map_ahead();
+    chunk_map_ahead();
     pthread_atfork(NULL, NULL, after_fork_in_child);
 }

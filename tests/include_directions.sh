@@ -21,7 +21,7 @@ slab:           chunk magazine metadata os page_map size_class slab_index
 depot:          magazine metadata os page_map size_class slab
 large:          options os page_map
 thread_cache:   depot large magazine metadata options os page_map size_class slab stack
-thread:         depot options os partyalloc thread_cache
+thread:         chunk depot metadata options os partyalloc thread_cache
 callbacks:      large page_map partyalloc size_class slab thread thread_cache
 upkeep:         chunk depot large metadata options os partyalloc slab thread thread_cache
 service:        partyalloc

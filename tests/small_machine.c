@@ -104,6 +104,10 @@ static void start_with_nothing(void *unused)
 {
     (void)unused;
     limit(RLIMIT_AS, address_space());
+    /* What was mapped when the library was loaded. */
+    size_t got = allocate_all(small, SMALL, 64 * KIB);
+    got += allocate_all(&small[got], SMALL - got, KIB);
+    require(got < 4 * MIB / KIB);
     require(partyalloc_allocate(1, ANY_TYPE) == NULL);
     require(partyalloc_allocate(MIB, ANY_TYPE) == NULL);
     require(partyalloc_reserve(MIB) == ENOMEM);
@@ -117,6 +121,7 @@ static void start_with_nothing(void *unused)
     filled_free(&filled);
     filled = filled_allocate(MIB, 1);
     filled_free(&filled);
+    free_all(small, got);
 }
 
 static size_t left;

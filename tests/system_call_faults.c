@@ -298,6 +298,7 @@ static void play_with_fault(void *unused)
 {
     (void)unused;
     system_calls = os_calls;
+    shared->mapped = stats_now().mapped_bytes; /* when it was loaded */
     os_calls.mmap = failing_mmap;
     os_calls.munmap = failing_munmap;
     os_calls.madvise = failing_madvise;

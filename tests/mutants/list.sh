@@ -121,6 +121,11 @@ mutant a_thread_that_moves_keeps_its_leaf plain src/page_map.h \
 
 # --- Threads ---
 
+mutant the_first_thread_maps_its_chunk plain src/thread.c \
+    's/^    chunk_map_ahead();//' first_call
+mutant the_first_thread_maps_metadata plain src/thread.c \
+    's/^    metadata_map_ahead();//' first_call
+
 mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/cache_put_left(cache);/;/' \
     thread_exit short_threads
