@@ -7,17 +7,38 @@
 #include "compiler.h"
 #include "os.h"
 
-enum { REGION_BYTES = 256 << 10 };
+enum {
+    REGION_BYTES = 256 << 10,
+    /* Pages are made present so many at a time: else each costs whoever comes
+     * to it first a fault. */
+    PIECE_BYTES = 64 << 10,
+};
 
 /* A mapping that is handed out from its start; this header is its first
  * piece. */
 struct region {
     size_t bytes;
     _Atomic(size_t) used;
+    _Atomic(size_t) present; /* pages up to here, or about to be */
 };
 
 static _Atomic(struct region *) current;
 static _Atomic(size_t) total;
+
+/* Makes a region present up to `end` and what goes with it.  A hint, hence
+ * relaxed: who is earlier than that takes a fault. */
+static void make_present(struct region *region, size_t end)
+{
+    size_t present =
+        atomic_load_explicit(&region->present, memory_order_relaxed);
+    if (likely(end <= present))
+        return;
+    size_t next = (end + PIECE_BYTES - 1) & ~(size_t)(PIECE_BYTES - 1);
+    if (atomic_compare_exchange_strong_explicit(&region->present, &present,
+                                                next, memory_order_relaxed,
+                                                memory_order_relaxed))
+        os_populate((char *)region + present, next - present);
+}
 
 /* NULL when the region is full.  Relaxed: disjoint ranges are handed out, and
  * their contents are published by their users. */
@@ -32,6 +53,7 @@ static void *take(struct region *region, size_t bytes, size_t alignment)
     } while (!atomic_compare_exchange_weak_explicit(
         &region->used, &used, start + bytes, memory_order_relaxed,
         memory_order_relaxed));
+    make_present(region, start + bytes);
     return (char *)region + start;
 }
 
@@ -42,6 +64,8 @@ static struct region *make_region(size_t bytes)
         return NULL;
     region->bytes = bytes;
     atomic_init(&region->used, sizeof(*region));
+    /* Writing the header has brought its page. */
+    atomic_init(&region->present, PAGE_BYTES);
     atomic_fetch_add_explicit(&total, bytes, memory_order_relaxed);
     return region;
 }
@@ -82,6 +106,10 @@ void metadata_map_ahead(void)
 {
     if (atomic_load_explicit(&current, memory_order_relaxed) == NULL)
         replace(NULL, REGION_BYTES);
+    struct region *region =
+        atomic_load_explicit(&current, memory_order_acquire);
+    if (region != NULL)
+        make_present(region, PIECE_BYTES);
 }
 
 bool metadata_reserve(size_t bytes)
@@ -92,6 +120,8 @@ bool metadata_reserve(size_t bytes)
         return false;
     struct region *region =
         atomic_load_explicit(&current, memory_order_acquire);
+    atomic_store_explicit(&region->present, region->bytes,
+                          memory_order_relaxed);
     /* From the first whole page behind the header, which is present. */
     return os_populate((char *)region + PAGE_BYTES, region->bytes - PAGE_BYTES);
 }

@@ -90,6 +90,25 @@ static void reserved_metadata_needs_no_kernel_call(void **state)
         assert_int_equal(faults, 0);
 }
 
+static void pages_come_by_sixteen(void **state)
+{
+    enum { PIECE = 1 << 16 };
+    void *probe = os_map(PIECE);
+
+    (void)state;
+    assert_non_null(probe);
+    if (!os_populate(probe, PIECE))
+        return; /* one by one then */
+    for (size_t i = 0; i < MIB / 512; i++) {
+        char *memory = metadata_allocate(448, 64);
+        require(memory != NULL);
+        size_t offset = (uintptr_t)memory % PIECE;
+        /* The first page is the header's. */
+        if (offset >= PAGE_BYTES)
+            assert_true(os_is_present(memory - offset, PIECE));
+    }
+}
+
 static void without_memory_there_is_none(void **state)
 {
     (void)state;
@@ -107,6 +126,7 @@ int main(void)
         cmocka_unit_test(a_piece_may_be_longer_than_what_is_mapped_at_once),
         cmocka_unit_test(the_bytes_are_counted),
         cmocka_unit_test(reserved_metadata_needs_no_kernel_call),
+        cmocka_unit_test(pages_come_by_sixteen),
         cmocka_unit_test(without_memory_there_is_none),
     };
 

@@ -119,6 +119,9 @@ mutant the_entry_of_a_block_is_read_twice plain src/thread_cache.c \
 mutant a_thread_that_moves_keeps_its_leaf plain src/page_map.h \
     's/    home->leaf = page_map_leaf(block);//' unit_page_map
 
+mutant each_page_of_metadata_takes_a_fault plain src/metadata.c \
+    's/^    make_present(region, start + bytes);//' unit_metadata
+
 # --- Threads ---
 
 mutant the_first_thread_maps_its_chunk plain src/thread.c \
