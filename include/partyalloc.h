@@ -124,9 +124,10 @@ void partyalloc_thread_flush(void);
 /*
  * Gives every page back to the system that carries no live block: from the
  * depot, the slabs, what is kept of large blocks and the caches of exited
- * threads.  Of other threads it reaches what they hold in slabs, unless they
- * run at that moment (and if the system has membarrier(2), Linux 4.14), not the
- * blocks in their caches, see partyalloc_thread_flush().
+ * threads.  Of other threads it reaches what they hold in slabs and most of
+ * what their caches hold beyond a magazine of each size class, unless they run
+ * at that moment or memory has been reserved (and if the system has
+ * membarrier(2), Linux 4.14).  partyalloc_thread_flush() reaches all of it.
  *
  * Cost: proportional to the memory at rest; about one kernel call per free run
  * of pages.  Meant for a change of scene, not for every frame.
@@ -137,10 +138,10 @@ size_t partyalloc_trim(void);
 
 /*
  * Does a bounded piece of upkeep: gives back memory that has been free for a
- * while, also what threads hold in slabs that have been idle for half a second.
- * Meant to be called once a frame.  `budget_ns` is the time it may
- * take, in nanoseconds; it stops at the first step that ends beyond it (a step
- * is at most one kernel call, about 20 microseconds).
+ * while, also what threads hold in slabs that have been idle for half a second
+ * (as in partyalloc_trim()).  Meant to be called once a frame.  `budget_ns` is
+ * the time it may take, in nanoseconds; it stops at the first step that ends
+ * beyond it (a step takes about 20 microseconds).
  *
  * Returns the number of bytes given back; 0 means that nothing was due.
  */
@@ -165,8 +166,9 @@ int partyalloc_reserve(size_t bytes);
 /*
  * A hard cap on the bytes that partyalloc has mapped, metadata included.
  * Beyond it an allocation first tries what the caches can give back, then
- * fails with NULL and ENOMEM.  0 lifts the cap.  A cap below what is mapped
- * already stops further growth only.
+ * fails with NULL and ENOMEM.  (What another thread is giving back at that
+ * moment cannot be had.)  0 lifts the cap.  A cap below what is mapped already
+ * stops further growth only.
  *
  * Returns 0.
  */

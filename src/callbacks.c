@@ -61,7 +61,12 @@ static const uint16_t direct[DIRECT_COUNT] = {
 
 /* --- Allocate ------------------------------------------------------------- */
 
-enum { ROOM_STEP = 256 << 10 };
+enum {
+    ROOM_STEP = 256 << 10,
+    /* Steps in which all that threads have left is handed on, with room to
+     * spare: a thread that borrows its cache leaves it itself each time. */
+    LEFT_STEPS_MAX = 64,
+};
 
 static void *allocate_small(size_t offset)
 {
@@ -74,17 +79,25 @@ static void *allocate_small(size_t offset)
     return block;
 }
 
+/* When memory has run out: of what threads have left or do not use. */
+static SLOW_PATH void *allocate_from_others(size_t offset)
+{
+    for (int step = 0; step < LEFT_STEPS_MAX && cache_flush_left(0); step++) {
+        void *block = allocate_small(offset);
+        if (block != NULL)
+            return block;
+    }
+    cache_look_at_threads();
+    cache_flush_unused();
+    return allocate_small(offset);
+}
+
 /* A block of a class whose bin is empty.  NULL with errno: out of memory. */
 static SLOW_PATH void *allocate_small_slow(size_t offset)
 {
     void *block = allocate_small(offset);
-    while (unlikely(block == NULL) && cache_flush_left(0))
-        block = allocate_small(offset);
-    if (unlikely(block == NULL)) {
-        cache_look_at_threads();
-        cache_flush_unused();
-        block = allocate_small(offset);
-    }
+    if (unlikely(block == NULL))
+        block = allocate_from_others(offset);
     /* What is kept of large blocks makes room, for the cache itself too. */
     while (unlikely(block == NULL) && large_drop(ROOM_STEP) != 0)
         block = allocate_small(offset);

@@ -87,8 +87,8 @@ static SLOW_PATH uintptr_t grow_slow(unsigned units)
     size_t bytes = (size_t)CHUNK_UNITS * UNIT_BYTES;
     span before = atomic_load_explicit(&current, memory_order_relaxed);
     uintptr_t base = map(bytes);
-    if (base == 0)
-        return map((size_t)units * UNIT_BYTES); /* near a limit: just this */
+    if (base == 0) /* near a limit: just this */
+        return units != 0 ? map((size_t)units * UNIT_BYTES) : 0;
     uintptr_t rest = base + (size_t)units * UNIT_BYTES;
     span update = span_make(rest, CHUNK_UNITS - units);
     /* Publishes the leaves to take(). */

@@ -114,16 +114,18 @@ void metadata_map_ahead(void)
 
 bool metadata_reserve(size_t bytes)
 {
-    size_t regions = bytes / REGION_BYTES + 1;
-    struct region *old = atomic_load_explicit(&current, memory_order_acquire);
-    if (!replace(old, regions * REGION_BYTES))
+    struct region *region = make_region((bytes / REGION_BYTES + 1) *
+                                        REGION_BYTES);
+    if (region == NULL)
         return false;
-    struct region *region =
-        atomic_load_explicit(&current, memory_order_acquire);
-    atomic_store_explicit(&region->present, region->bytes,
-                          memory_order_relaxed);
+    atomic_init(&region->present, region->bytes);
     /* From the first whole page behind the header, which is present. */
-    return os_populate((char *)region + PAGE_BYTES, region->bytes - PAGE_BYTES);
+    bool done = os_populate((char *)region + PAGE_BYTES,
+                            region->bytes - PAGE_BYTES);
+    /* Publishes the header to metadata_allocate(); what is left of the one
+     * before is given up. */
+    atomic_store_explicit(&current, region, memory_order_release);
+    return done;
 }
 
 size_t metadata_bytes(void)

@@ -10,7 +10,8 @@
  *        v
  *     bins_departed  borrows a cache for each call
  *
- * A thread for which no key can be had goes from absent to departed at once.
+ * A thread for which no key can be had goes from absent to departed at once;
+ * the others are so for as long as they set their key.
  */
 #include "thread.h"
 

@@ -207,12 +207,12 @@ bool cache_enter_last(struct cache *cache);
 /* Notes how long the thread of each cache has run so far. */
 void cache_look_at_threads(void);
 
-/* Lets go of the slabs and hands on the further magazines of all caches whose
- * threads have not run since. */
+/* Lets go of the slabs, and hands on all magazines but the loaded ones, of the
+ * caches whose threads have not run since. */
 void cache_flush_unused(void);
 
 /* The same for one of the next few caches, if its thread has been idle: as much
- * as takes a few microseconds.  False: none of these has anything to give. */
+ * as takes some ten microseconds.  False: none of these has anything to give. */
 bool cache_flush_unused_step(void);
 
 /* Notes that the calling thread has a cache. */

@@ -17,7 +17,7 @@ enum {
     /* Caches that a step looks at. */
     LOOKS = 16,
     /* Slabs or magazines that it hands on. */
-    STEP = 16,
+    STEP = 6,
 };
 
 /* When a thread is taken to be idle. */

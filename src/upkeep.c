@@ -55,6 +55,14 @@ static size_t step(size_t target)
     return bytes;
 }
 
+/* Hands on some of what no thread uses; false: there is nothing.  With memory
+ * reserved no thread is to go without what it holds, and need other pages. */
+static bool hand_on_step(void)
+{
+    return cache_flush_left(LEFT_AGE) ||
+           (!option_quiet() && cache_flush_unused_step());
+}
+
 EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 {
     uint64_t start = os_now();
@@ -63,8 +71,7 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
         lower_target();
     }
     size_t target = atomic_load_explicit(&dirty_target, memory_order_relaxed);
-    while (os_now() - start < budget_ns &&
-           (cache_flush_left(LEFT_AGE) || cache_flush_unused_step()))
+    while (os_now() - start < budget_ns && hand_on_step())
         ;
     size_t bytes = 0;
     size_t last = 1;
@@ -77,10 +84,13 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 
 EXPORTED size_t partyalloc_trim(void)
 {
-    cache_look_at_threads();
+    bool quiet = option_quiet(); /* as in hand_on_step() */
+    if (!quiet)
+        cache_look_at_threads();
     thread_flush();
     cache_flush_all_left();
-    cache_flush_unused();
+    if (!quiet)
+        cache_flush_unused();
     depot_drain_all();
     return slab_trim() + large_drop_all();
 }

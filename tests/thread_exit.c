@@ -251,6 +251,48 @@ static void a_thread_may_end_by_pthread_exit_or_cancellation(void **state)
     assert_int_equal(stats_now().small_live_blocks, 0);
 }
 
+/* --- a thread whose end was seen already, at the cap --- */
+
+static void run_out_of_memory(void *unused)
+{
+    void *list = NULL;
+    void **block;
+
+    (void)unused;
+    while ((block = partyalloc_allocate(1000, ANY_TYPE)) != NULL) {
+        *block = list;
+        list = block;
+    }
+    while ((block = list) != NULL) {
+        list = *block;
+        partyalloc_free(block, ANY_TYPE);
+    }
+}
+
+static void *leave_to_a_destructor(void *key)
+{
+    partyalloc_free(partyalloc_allocate(SIZE, ANY_TYPE), ANY_TYPE);
+    require(pthread_setspecific(*(pthread_key_t *)key, key) == 0);
+    return NULL;
+}
+
+static void run_out_in_a_destructor(void *unused)
+{
+    pthread_key_t key;
+
+    (void)unused;
+    require(pthread_key_create(&key, run_out_of_memory) == 0);
+    require(partyalloc_set_limit(stats_now().mapped_bytes + 8 * MIB) == 0);
+    run_thread(leave_to_a_destructor, &key);
+    require(partyalloc_set_limit(0) == 0);
+}
+
+static void memory_runs_out_in_a_destructor_too(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_out_in_a_destructor, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -263,6 +305,7 @@ int main(void)
         cmocka_unit_test(upkeep_reaches_the_caches_of_exited_threads),
         cmocka_unit_test(medium_blocks_are_not_kept_for_a_later_thread),
         cmocka_unit_test(a_thread_may_end_by_pthread_exit_or_cancellation),
+        cmocka_unit_test(memory_runs_out_in_a_destructor_too),
     };
 
     return run_all(tests);

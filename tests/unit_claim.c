@@ -23,7 +23,8 @@
 enum {
     BLOCKS = 400,
     SMALL = 20,                  /* a class */
-    MEDIUM_BYTES = 12 << 10,     /* of a block */
+    SMALL_BYTES = 1000,          /* of a block */
+    MEDIUM_BYTES = 12 << 10,
 };
 
 /* --- A thread that does what it is told ----------------------------------- */
@@ -401,6 +402,59 @@ static void memory_runs_out_when_idle_threads_hold_no_slab(void **state)
     assert_child_succeeds(run_out_of_memory, NULL);
 }
 
+/* It may find nothing, but finds that out. */
+static void run_out_while_claimed(void)
+{
+    void *list = NULL;
+    void **block;
+
+    partyalloc_set_limit(os_mapped_bytes());
+    while ((block = partyalloc_allocate(SMALL_BYTES, ANY_TYPE)) != NULL) {
+        *block = list;
+        list = block;
+    }
+    partyalloc_set_limit(0);
+    while ((block = list) != NULL) {
+        list = *block;
+        partyalloc_free(block, ANY_TYPE);
+    }
+}
+
+static void run_out_of_memory_while_claimed(void *unused)
+{
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    disturb_the_claim(run_out_while_claimed);
+    end_worker();
+}
+
+static void memory_runs_out_for_a_thread_whose_cache_is_claimed(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_out_of_memory_while_claimed, NULL);
+}
+
+static void run_reserved(void *unused)
+{
+    (void)unused;
+    require(partyalloc_reserve(MIB) == 0);
+    start_worker();
+    have_done(use_medium);
+    partyalloc_trim();
+    sleep_ms(600);
+    for (int i = 0; i < 10; i++)
+        partyalloc_maintain(1000 * 1000);
+    require(holds_a_slab(worker.cache));
+    end_worker();
+}
+
+static void with_memory_reserved_threads_keep_their_slabs(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_reserved, NULL);
+}
+
 static void run_steps(void *unused)
 {
     (void)unused;
@@ -438,6 +492,8 @@ int main(void)
         cmocka_unit_test(a_thread_that_ends_leaves_its_cache_to_the_claimer),
         cmocka_unit_test(no_claim_outlives_a_fork),
         cmocka_unit_test(memory_runs_out_when_idle_threads_hold_no_slab),
+        cmocka_unit_test(memory_runs_out_for_a_thread_whose_cache_is_claimed),
+        cmocka_unit_test(with_memory_reserved_threads_keep_their_slabs),
         cmocka_unit_test(upkeep_waits_until_a_thread_has_been_idle),
     };
     return run_all(tests);

@@ -148,18 +148,21 @@ mutant a_successor_gets_anothers_blocks plain src/thread_cache.c \
     '/^void cache_flush_for_successor/,/^}/s/cache_flush_foreign(cache, class);/;/' \
     thread_exit
 mutant memory_runs_out_beside_a_left_cache plain src/callbacks.c \
-    's/ && cache_flush_left(0))/ \&\& false)/' unit_thread_cache
+    's/ && cache_flush_left(0); step++)/ \&\& false; step++)/' unit_thread_cache
+mutant memory_never_runs_out_for_who_borrows_a_cache plain src/callbacks.c \
+    's/step < LEFT_STEPS_MAX && cache_flush_left(0)/cache_flush_left(0)/' \
+    unit_claim thread_exit
 mutant a_trim_passes_left_caches_by plain src/upkeep.c \
     's/cache_flush_all_left();//' thread_exit
 mutant upkeep_passes_left_caches_by plain src/upkeep.c \
-    's/(cache_flush_left(LEFT_AGE) || /(/' thread_exit
+    's/return cache_flush_left(LEFT_AGE) ||/return/' thread_exit
 mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
     late_free thread_exit
 mutant a_child_forgets_the_others_caches plain src/thread.c \
     '/^static void take_over/,/^}/s/cache_flush(cache);//' forked_child
 mutant a_thread_without_a_key_keeps_its_cache plain src/thread.c \
-    's/ && pthread_setspecific(key, cache) == 0)/ \&\& (pthread_setspecific(key, cache), true))/' \
+    's/ || pthread_setspecific(key, cache) != 0)/ || (pthread_setspecific(key, cache), false))/' \
     thread_keys
 
 mutant a_thread_uses_a_cache_that_is_claimed plain src/thread_cache.h \
@@ -187,11 +190,14 @@ mutant upkeep_takes_from_busy_threads plain src/thread_cache_claim.c \
 mutant further_magazines_of_idle_threads_stay plain src/thread_cache_claim.c \
     's/return cache_flush_further(cache, class);/return false;/' unit_claim
 mutant memory_runs_out_beside_idle_threads plain src/callbacks.c \
-    's/^        cache_flush_unused();//' unit_claim
+    '/^static SLOW_PATH void .allocate_from_others/,/^}/s/cache_flush_unused();//' \
+    unit_claim
+mutant a_thread_with_reserved_memory_goes_without_its_slabs plain src/upkeep.c \
+    's/bool quiet = option_quiet();/bool quiet = false;/' unit_claim
 mutant a_trim_passes_idle_threads_by plain src/upkeep.c \
-    's/^    cache_flush_unused();//' idle_threads
+    's/^        cache_flush_unused();/;/' idle_threads
 mutant upkeep_passes_idle_threads_by plain src/upkeep.c \
-    's/ || cache_flush_unused_step())/)/' idle_threads
+    's/(!option_quiet() && cache_flush_unused_step())/false/' idle_threads
 
 mutant a_medium_magazine_is_deep_at_once plain src/thread_cache_medium.c \
     's/MEDIUM_SLOTS_MIN = 2/MEDIUM_SLOTS_MIN = 16/' unit_thread_cache
