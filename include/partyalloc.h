@@ -124,10 +124,11 @@ void partyalloc_thread_flush(void);
 /*
  * Gives every page back to the system that carries no live block: from the
  * depot, the slabs, what is kept of large blocks and the caches of exited
- * threads.  Of other threads it reaches what they hold in slabs and most of
- * what their caches hold beyond a magazine of each size class, unless they run
- * at that moment or memory has been reserved (and if the system has
- * membarrier(2), Linux 4.14).  partyalloc_thread_flush() reaches all of it.
+ * threads.  Of other threads it reaches what is free in the slabs that they
+ * hold, and in their caches all but some blocks of each size class; not if they
+ * run at that moment or memory has been reserved, nor where the system has no
+ * membarrier(2), which came with Linux 4.14.  A thread itself reaches all of
+ * its own by partyalloc_thread_flush().
  *
  * Cost: proportional to the memory at rest; about one kernel call per free run
  * of pages.  Meant for a change of scene, not for every frame.
