@@ -31,7 +31,8 @@ struct purge {
     uint32_t page_effort, range_effort;
     unsigned slab_count;
     size_t range_count;
-    size_t bytes; /* given back */
+    size_t ranges_ever; /* collected, those given back already too */
+    size_t bytes;       /* given back */
     struct slab *slabs[STEP_SLABS_MAX];
     struct iovec ranges[RANGES_MAX];
 };
@@ -44,6 +45,7 @@ static void purge_begin(struct purge *purge, uint32_t effort)
     purge->range_effort = at_once ? RANGE_EFFORT : RANGE_EFFORT_ALONE;
     purge->slab_count = 0;
     purge->range_count = 0;
+    purge->ranges_ever = 0;
     purge->bytes = 0;
 }
 
@@ -191,6 +193,7 @@ static void collect_range(struct purge *purge, struct slab *slab,
     purge->effort -= cost < purge->effort ? cost : purge->effort;
     if (purge->range_count == RANGES_MAX)
         purge_ranges(purge);
+    purge->ranges_ever++;
     purge->ranges[purge->range_count++] = (struct iovec){
         .iov_base = (void *)(slab->base + ((uintptr_t)first << PAGE_SHIFT)),
         .iov_len = (size_t)(last - first) << PAGE_SHIFT,
@@ -212,8 +215,8 @@ static uint32_t skip(const struct slab *slab, uint32_t index, uint32_t end,
 
 /*
  * Collects all pages of a held slab that carry no live block, as far as the
- * effort goes.  Blocks at rest stay so until purge_end(): only the holder takes
- * them.
+ * effort goes, and holds it until purge_end(), if there are any: blocks at rest
+ * stay so until then, as only the holder takes them.
  */
 static void collect_slab(struct purge *purge, struct slab *slab)
 {
@@ -222,6 +225,7 @@ static void collect_slab(struct purge *purge, struct slab *slab)
     /* Before the look: what comes to rest meanwhile counts for the next. */
     uint32_t resting =
         atomic_load_explicit(&slab->resting, memory_order_relaxed);
+    size_t ranges = purge->ranges_ever;
     uint32_t index = 0;
     while (index < carved && purge->effort != 0) {
         uint32_t first = skip(slab, index, carved, false);
@@ -234,7 +238,10 @@ static void collect_slab(struct purge *purge, struct slab *slab)
     }
     /* With no effort left there may be more to give back. */
     slab_expect_purge(slab, purge->effort == 0 ? 0 : resting);
-    purge->slabs[purge->slab_count++] = slab;
+    if (purge->ranges_ever != ranges)
+        purge->slabs[purge->slab_count++] = slab;
+    else
+        slab_unhold(slab);
 }
 
 /* A slab of a class that became dirty before `age` and is so still; NULL:
@@ -290,8 +297,13 @@ static void trim_class(struct purge *purge, unsigned class)
     uint32_t count = slab_index_count(class);
     for (uint32_t number = 0; number < count; number++) {
         struct slab *slab = slab_index_get(class, number);
+        /* A look first: to try to hold it takes its line from who uses it. */
+        if (slab == NULL ||
+            atomic_load_explicit(&slab->held, memory_order_relaxed) ||
+            atomic_load_explicit(&slab->resting, memory_order_relaxed) == 0)
+            continue;
         /* A new slab's holder says whether it is reserved: held first. */
-        if (slab == NULL || !slab_hold(slab))
+        if (!slab_hold(slab))
             continue;
         if (slab->reserved) {
             slab_unhold(slab);

@@ -455,6 +455,47 @@ static atomic_bool purging_ends;
 
 /* A block that two threads had at once would be found spoilt. */
 /* A free that gives back memory on the side must not take long. */
+static const struct slab *without_pages; /* to give back */
+static bool was_held;
+static struct os_calls system_calls;
+
+static int look_and_madvise(void *address, size_t length, int advice)
+{
+    was_held |= atomic_load(&without_pages->held);
+    return system_calls.madvise(address, length, advice);
+}
+
+static ssize_t look_and_madvise_ranges(const struct iovec *ranges,
+                                       size_t count, int advice)
+{
+    was_held |= atomic_load(&without_pages->held);
+    return system_calls.madvise_ranges(ranges, count, advice);
+}
+
+static void a_trim_holds_no_slab_that_has_no_page_to_give(void **state)
+{
+    enum { CLASS = 3, LATER = 4, MANY = 500 };
+    struct slab_source source = {.owner = OWNER}, later = {.owner = OWNER};
+    void *blocks[WANTED], *others[MANY];
+
+    (void)state;
+    slab_trim();
+    fill_all(&source, CLASS, blocks, WANTED);
+    slab_let_go(&source);
+    slab_return(CLASS, blocks, 1);
+    fill_all(&later, LATER, others, MANY);
+    slab_let_go(&later);
+    slab_return(LATER, others, MANY);
+    without_pages = page_map_descriptor(blocks[0]);
+    system_calls = os_calls;
+    os_calls.madvise = look_and_madvise;
+    os_calls.madvise_ranges = look_and_madvise_ranges;
+    assert_true(slab_trim() > 0);
+    os_calls = system_calls;
+    assert_false(was_held);
+    slab_return(CLASS, blocks + 1, WANTED - 1);
+}
+
 static void a_step_gives_back_a_bounded_part(void **state)
 {
     enum { LARGEST = CLASS_COUNT - 1, STEP_BYTES_MAX = 64 * PAGE_BYTES };
@@ -615,6 +656,8 @@ static void threads_share_slabs_under_a_constant_purge(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* Before there are other slabs. */
+        cmocka_unit_test(a_trim_holds_no_slab_that_has_no_page_to_give),
         cmocka_unit_test(blocks_of_every_class_lie_apart_and_are_known),
         cmocka_unit_test(the_highest_address_comes_first_in_a_fill),
         cmocka_unit_test(what_came_to_rest_is_taken_before_more_is_carved),

@@ -209,6 +209,8 @@ mutant a_medium_magazine_is_deep_for_what_comes_once plain \
 
 # --- Depot and slabs ---
 
+mutant a_trim_holds_every_slab_for_a_while plain src/slab_purge.c \
+    's/    if (purge->ranges_ever != ranges)/    if (true)/' unit_slab
 mutant a_slab_of_medium_blocks_goes_back_as_a_whole plain src/slab_purge.c \
     's/if (size_classes\[slab->class\].size > 2 \* PAGE_BYTES)/if (false)/' \
     idle_threads
