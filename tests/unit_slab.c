@@ -447,14 +447,6 @@ static void a_trim_gives_back_the_pages_of_what_rests(void **state)
     slab_let_go(&source);
 }
 
-/* --- many threads --- */
-
-enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 300 : 3000, CLASS_BUSY = 12 };
-
-static atomic_bool purging_ends;
-
-/* A block that two threads had at once would be found spoilt. */
-/* A free that gives back memory on the side must not take long. */
 static const struct slab *without_pages; /* to give back */
 static bool was_held;
 static struct os_calls system_calls;
@@ -496,6 +488,7 @@ static void a_trim_holds_no_slab_that_has_no_page_to_give(void **state)
     slab_return(CLASS, blocks + 1, WANTED - 1);
 }
 
+/* A free that gives back memory on the side must not take long. */
 static void a_step_gives_back_a_bounded_part(void **state)
 {
     enum { LARGEST = CLASS_COUNT - 1, STEP_BYTES_MAX = 64 * PAGE_BYTES };
@@ -562,6 +555,13 @@ static void a_step_gives_back_pages_of_several_slabs_in_a_call(void **state)
     slab_trim();
 }
 
+/* --- many threads --- */
+
+enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 300 : 3000, CLASS_BUSY = 12 };
+
+static atomic_bool purging_ends;
+
+/* A block that two threads had at once would be found spoilt. */
 static void *fill_and_return(void *argument)
 {
     struct slab_source source = {.owner = (uint32_t)(uintptr_t)argument};
