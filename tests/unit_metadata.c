@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "metadata.h"
 #include "os.h"
@@ -73,10 +74,8 @@ static void the_bytes_are_counted(void **state)
     assert_true(os_mapped_bytes() >= metadata_bytes());
 }
 
-static void reserved_metadata_needs_no_kernel_call(void **state)
+static void use_reserved_metadata(void)
 {
-    (void)state;
-    assert_true(metadata_reserve(MIB));
     uint64_t calls = os_kernel_calls();
     uint64_t faults = minor_faults();
     for (size_t i = 0; i < MIB / 512; i++) {
@@ -88,6 +87,30 @@ static void reserved_metadata_needs_no_kernel_call(void **state)
     assert_int_equal(os_kernel_calls(), calls);
     if (!UNDER_SANITIZER)
         assert_int_equal(faults, 0);
+}
+
+static void reserved_metadata_needs_no_kernel_call(void **state)
+{
+    (void)state;
+    assert_true(metadata_reserve(MIB));
+    use_reserved_metadata();
+}
+
+/* As if another thread was first to bring a region. */
+static void *mmap_after_another(void *hint, size_t length, int protection,
+                                int flags, int fd, off_t offset)
+{
+    os_calls.mmap = mmap;
+    require(metadata_allocate(3 * MIB, 64) != NULL);
+    return mmap(hint, length, protection, flags, fd, offset);
+}
+
+static void a_reservation_is_made_whatever_others_do(void **state)
+{
+    (void)state;
+    os_calls.mmap = mmap_after_another;
+    assert_true(metadata_reserve(MIB));
+    use_reserved_metadata();
 }
 
 static void pages_come_by_sixteen(void **state)
@@ -126,6 +149,7 @@ int main(void)
         cmocka_unit_test(a_piece_may_be_longer_than_what_is_mapped_at_once),
         cmocka_unit_test(the_bytes_are_counted),
         cmocka_unit_test(reserved_metadata_needs_no_kernel_call),
+        cmocka_unit_test(a_reservation_is_made_whatever_others_do),
         cmocka_unit_test(pages_come_by_sixteen),
         cmocka_unit_test(without_memory_there_is_none),
     };
