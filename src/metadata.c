@@ -26,18 +26,19 @@ static _Atomic(struct region *) current;
 static _Atomic(size_t) total;
 
 /* Makes a region present up to `end` and what goes with it.  A hint, hence
- * relaxed: who is earlier than that takes a fault. */
-static void make_present(struct region *region, size_t end)
+ * relaxed: who is earlier than that takes a fault.  False: the system cannot. */
+static bool make_present(struct region *region, size_t end)
 {
     size_t present =
         atomic_load_explicit(&region->present, memory_order_relaxed);
     if (likely(end <= present))
-        return;
+        return true;
     size_t next = (end + PIECE_BYTES - 1) & ~(size_t)(PIECE_BYTES - 1);
-    if (atomic_compare_exchange_strong_explicit(&region->present, &present,
-                                                next, memory_order_relaxed,
-                                                memory_order_relaxed))
-        os_populate((char *)region + present, next - present);
+    if (!atomic_compare_exchange_strong_explicit(&region->present, &present,
+                                                 next, memory_order_relaxed,
+                                                 memory_order_relaxed))
+        return true; /* another thread is about to */
+    return os_populate((char *)region + present, next - present);
 }
 
 /* NULL when the region is full.  Relaxed: disjoint ranges are handed out, and
@@ -114,14 +115,11 @@ void metadata_map_ahead(void)
 
 bool metadata_reserve(size_t bytes)
 {
-    struct region *region = make_region((bytes / REGION_BYTES + 1) *
-                                        REGION_BYTES);
+    struct region *region =
+        make_region((bytes / REGION_BYTES + 1) * REGION_BYTES);
     if (region == NULL)
         return false;
-    atomic_init(&region->present, region->bytes);
-    /* From the first whole page behind the header, which is present. */
-    bool done = os_populate((char *)region + PAGE_BYTES,
-                            region->bytes - PAGE_BYTES);
+    bool done = make_present(region, region->bytes);
     /* Publishes the header to metadata_allocate(); what is left of the one
      * before is given up. */
     atomic_store_explicit(&current, region, memory_order_release);

@@ -57,7 +57,7 @@ static size_t step(size_t target)
 
 /* Hands on some of what no thread uses; false: there is nothing.  With memory
  * reserved no thread is to go without what it holds, and need other pages. */
-static bool hand_on_step(void)
+static bool flush_idle_step(void)
 {
     return cache_flush_left(LEFT_AGE) ||
            (!option_quiet() && cache_flush_unused_step());
@@ -71,7 +71,7 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
         lower_target();
     }
     size_t target = atomic_load_explicit(&dirty_target, memory_order_relaxed);
-    while (os_now() - start < budget_ns && hand_on_step())
+    while (os_now() - start < budget_ns && flush_idle_step())
         ;
     size_t bytes = 0;
     size_t last = 1;
@@ -84,7 +84,7 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 
 EXPORTED size_t partyalloc_trim(void)
 {
-    bool quiet = option_quiet(); /* as in hand_on_step() */
+    bool quiet = option_quiet(); /* as in flush_idle_step() */
     if (!quiet)
         cache_look_at_threads();
     thread_flush();

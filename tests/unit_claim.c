@@ -13,7 +13,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "depot.h"
 #include "os.h"
 #include "size_class.h"
 #include "slab_internal.h"
@@ -23,8 +22,7 @@
 enum {
     BLOCKS = 400,
     SMALL = 20,                  /* a class */
-    SMALL_BYTES = 1000,          /* of a block */
-    MEDIUM_BYTES = 12 << 10,
+    MEDIUM_BYTES = 12 << 10,     /* of a block */
 };
 
 /* --- A thread that does what it is told ----------------------------------- */
@@ -388,9 +386,8 @@ static void run_out_of_memory(void *unused)
     have_done(use_medium);
     require(holds_a_slab(worker.cache));
     partyalloc_set_limit(os_mapped_bytes());
-    size_t count = 0;
     while (partyalloc_allocate(MEDIUM_BYTES, ANY_TYPE) != NULL)
-        count++;
+        ;
     require(!holds_a_slab(worker.cache));
     partyalloc_set_limit(0);
     end_worker();
@@ -409,7 +406,8 @@ static void run_out_while_claimed(void)
     void **block;
 
     partyalloc_set_limit(os_mapped_bytes());
-    while ((block = partyalloc_allocate(SMALL_BYTES, ANY_TYPE)) != NULL) {
+    while ((block = partyalloc_allocate(size_classes[SMALL].size,
+                                        ANY_TYPE)) != NULL) {
         *block = list;
         list = block;
     }
@@ -442,6 +440,7 @@ static void run_reserved(void *unused)
     start_worker();
     have_done(use_medium);
     partyalloc_trim();
+    partyalloc_maintain(1000 * 1000); /* sees it for the first time */
     sleep_ms(600);
     for (int i = 0; i < 10; i++)
         partyalloc_maintain(1000 * 1000);

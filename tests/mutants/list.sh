@@ -194,6 +194,9 @@ mutant memory_runs_out_beside_idle_threads plain src/callbacks.c \
     unit_claim
 mutant a_thread_with_reserved_memory_goes_without_its_slabs plain src/upkeep.c \
     's/bool quiet = option_quiet();/bool quiet = false;/' unit_claim
+mutant upkeep_takes_slabs_though_memory_is_reserved plain src/upkeep.c \
+    's/(!option_quiet() && cache_flush_unused_step())/cache_flush_unused_step()/' \
+    unit_claim
 mutant a_trim_passes_idle_threads_by plain src/upkeep.c \
     's/^        cache_flush_unused();/;/' idle_threads
 mutant upkeep_passes_idle_threads_by plain src/upkeep.c \
