@@ -117,8 +117,16 @@ static bool has_further_magazines(const struct cache *cache)
 
 static void flush_unused(void)
 {
+    sleep_ms(2); /* the worker is on its way to sleep */
     cache_look_at_threads();
     cache_flush_unused();
+}
+
+/* On a busy machine that way may take longer. */
+static void flush_until_handed_on(void)
+{
+    for (int i = 0; i < 1000 && holds_a_slab(worker.cache); i++)
+        flush_unused();
 }
 
 /* --- Barriers ------------------------------------------------------------- */
@@ -147,7 +155,8 @@ static void disturb_the_claim(job_body *job)
 {
     os_calls.membarrier = barrier_after_job;
     meanwhile = job;
-    flush_unused();
+    for (int i = 0; i < 1000 && meanwhile != NULL; i++)
+        flush_unused();
     require(meanwhile == NULL);
 }
 
@@ -161,7 +170,7 @@ static void run_what_an_idle_thread_holds(void *unused)
     have_done(use_medium);
     require(holds_a_slab(worker.cache));
     require(has_further_magazines(worker.cache));
-    flush_unused();
+    flush_until_handed_on();
     require(!holds_a_slab(worker.cache));
     require(!has_further_magazines(worker.cache));
     uint64_t slabs = slab_totals().slabs;
@@ -323,7 +332,8 @@ static void run_end_while_claimed(void *unused)
     struct cache *cache = worker.cache;
     os_calls.membarrier = barrier_after_end;
     meanwhile = use_and_end;
-    flush_unused();
+    for (int i = 0; i < 1000 && meanwhile != NULL; i++)
+        flush_unused();
     require(!cache_is_claimed(cache));
     require(!holds_a_slab(cache));
     require(cache_bins(cache)->entered);
@@ -385,6 +395,7 @@ static void run_out_of_memory(void *unused)
     start_worker();
     have_done(use_medium);
     require(holds_a_slab(worker.cache));
+    sleep_ms(20); /* until it sleeps */
     partyalloc_set_limit(os_mapped_bytes());
     while (partyalloc_allocate(MEDIUM_BYTES, ANY_TYPE) != NULL)
         ;
