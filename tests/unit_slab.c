@@ -224,6 +224,23 @@ static void a_slab_that_is_held_is_filled_from_by_its_holder_only(void **state)
     assert_null(one.held);
 }
 
+static void a_slab_has_one_holder(void **state)
+{
+    enum { CLASS = 30, COUNT = 4 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    struct slab *slab = source.held;
+    assert_false(slab_hold(slab));
+    slab_let_go(&source);
+    assert_true(slab_hold(slab));
+    assert_false(slab_hold(slab));
+    slab_unhold(slab);
+    slab_return(CLASS, blocks, COUNT);
+}
+
 static uint32_t owner_of(const void *block)
 {
     return page_map_entry(block) >> ENTRY_OWNER_SHIFT;
@@ -667,6 +684,7 @@ int main(void)
             what_rests_elsewhere_is_taken_before_the_held_slab_is_carved),
         cmocka_unit_test(a_growing_class_has_pages_made_present_again),
         cmocka_unit_test(a_slab_that_is_held_is_filled_from_by_its_holder_only),
+        cmocka_unit_test(a_slab_has_one_holder),
         cmocka_unit_test(a_slab_becomes_that_of_who_gets_a_quarter_of_it),
         cmocka_unit_test(
             a_single_block_that_rests_elsewhere_comes_before_a_new_one),
