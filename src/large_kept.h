@@ -36,7 +36,8 @@ uintptr_t kept_front(size_t bytes, size_t *lacking);
 bool kept_fits(size_t bytes, size_t alignment);
 
 /* Keeps a range.  When all places are taken, the shortest of all is unmapped
- * instead; and so is a range that is longer than a word can say (64 GiB). */
+ * instead; and so is a range that is longer than a word can say (64 GiB, 32 with
+ * addresses of 48 bits). */
 void kept_give(uintptr_t base, size_t bytes);
 
 /* Keeps memory that was just mapped: it has no pages, and so does not count in

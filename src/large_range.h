@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "compiler.h"
+#include "os.h"
 #include "page_map.h"
 
 typedef uint64_t range;
@@ -24,7 +25,9 @@ enum {
     RANGE_AGE_AHEAD = 64,
     RANGE_SINCE_BITS = 12,
     RANGE_UNUSED_BITS = 1,
-    RANGE_LENGTH_BITS = 20, /* 64 GiB */
+    /* What a base leaves: with addresses of 47 bits 20, 64 GiB. */
+    RANGE_LENGTH_BITS = 64 - (ADDRESS_BITS - UNIT_SHIFT) - RANGE_UNUSED_BITS -
+                        RANGE_SINCE_BITS,
     RANGE_LENGTH_SHIFT = RANGE_SINCE_BITS + RANGE_UNUSED_BITS,
     RANGE_BASE_SHIFT = RANGE_LENGTH_SHIFT + RANGE_LENGTH_BITS,
 };

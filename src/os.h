@@ -17,6 +17,13 @@
 #include <time.h>
 
 enum {
+    /* An address of user space has at most so many bits: what the kernel gives
+     * to who does not ask for more. */
+#ifdef __x86_64__
+    ADDRESS_BITS = 47,
+#else
+    ADDRESS_BITS = 48,
+#endif
     PAGE_SHIFT = 12,
     PAGE_BYTES = 1 << PAGE_SHIFT,
     /* Every mapping starts at a multiple of this: a unit of the page map. */

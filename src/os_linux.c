@@ -323,7 +323,7 @@ bool os_grow(void *address, size_t old_bytes, size_t new_bytes)
  */
 static bool is_one_mapping(void *address, size_t bytes)
 {
-    size_t to_the_end = ((size_t)1 << 47) - PAGE_BYTES - (uintptr_t)address;
+    size_t to_the_end = ((size_t)1 << ADDRESS_BITS) - PAGE_BYTES - (uintptr_t)address;
     count_call();
     void *result = os_calls.mremap(address, bytes, to_the_end, 0);
     return result == MAP_FAILED && errno != EFAULT;

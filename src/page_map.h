@@ -2,8 +2,8 @@
 /*
  * The page map: what every address of the process is to us.
  *
- * Two levels.  The root has one slot for each 4 GiB of the 47-bit user address
- * space, a leaf one entry and one descriptor for each unit of 64 KiB.  Leaves
+ * Two levels.  The root has one slot for each 4 GiB of the user address space
+ * (ADDRESS_BITS), a leaf one entry and one descriptor for each unit of 64 KiB.  Leaves
  * are made when first needed and live as long as the process.
  *
  * An entry is one word that answers the two questions of a free in one load:
@@ -28,13 +28,13 @@
 #include <stdint.h>
 
 #include "compiler.h"
+#include "os.h"
 
 enum {
     UNIT_SHIFT = 16,
     UNIT_BYTES = 1 << UNIT_SHIFT,
     LEAF_SHIFT = 16,
     LEAF_UNITS = 1 << LEAF_SHIFT,
-    ADDRESS_BITS = 47,
     ROOT_SLOTS = 1 << (ADDRESS_BITS - LEAF_SHIFT - UNIT_SHIFT),
 
     ENTRY_BIN_SHIFT = 5, /* log2 of sizeof(struct bin) */

@@ -77,17 +77,19 @@ static inline void *stack_peek(struct stack *stack)
 
 #else /* PARTYALLOC_STACK_C11 */
 
+#include "os.h"
+
 struct stack_node {
     _Atomic(struct stack_node *) next;
 };
 
-/* The head: 47 bits of address and a generation of 17 bits above them.  Enough
- * for a checker's run, too few for a title's. */
+/* The head: an address and a generation of 17 or 16 bits above it.  Enough for
+ * a checker's run, too few for a title's. */
 struct stack {
     _Alignas(16) _Atomic(uint64_t) head;
 };
 
-enum { STACK_GENERATION_SHIFT = 47 };
+enum { STACK_GENERATION_SHIFT = ADDRESS_BITS };
 #define STACK_ADDRESS ((UINT64_C(1) << STACK_GENERATION_SHIFT) - 1)
 
 /* As above. */

@@ -10,7 +10,7 @@ fatal:
 compiler:
 os:
 options:        partyalloc
-stack:
+stack:          os
 magazine:       stack
 page_map:       os
 size_class:     page_map
