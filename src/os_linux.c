@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -315,18 +316,31 @@ bool os_grow(void *address, size_t old_bytes, size_t new_bytes)
     return done;
 }
 
+/* The end of user space, which may be smaller than ADDRESS_BITS: on aarch64 39,
+ * 42 or 47 bits.  What the kernel puts on the first stack lies in its upper half.
+ */
+static size_t user_space(void)
+{
+#ifdef __x86_64__
+    return (size_t)1 << ADDRESS_BITS;
+#else
+    return (size_t)2 << (63 - __builtin_clzl(getauxval(AT_EXECFN) | 1));
+#endif
+}
+
 /*
  * Whether a range is one mapping to the kernel.  Ranges side by side become
  * one when they are mapped, but not once pages were moved or the process has
  * forked.  Asked by a growth in place that can never be done, since it ends
- * where user space does; the kernel looks at the range first.
+ * where user space does; the kernel looks at the range first.  Of a length that is
+ * more than user space it may not (EINVAL, as Linux 6.18): that is no answer.
  */
 static bool is_one_mapping(void *address, size_t bytes)
 {
-    size_t to_the_end = ((size_t)1 << ADDRESS_BITS) - PAGE_BYTES - (uintptr_t)address;
+    size_t to_the_end = user_space() - PAGE_BYTES - (uintptr_t)address;
     count_call();
     void *result = os_calls.mremap(address, bytes, to_the_end, 0);
-    return result == MAP_FAILED && errno != EFAULT;
+    return result == MAP_FAILED && errno != EFAULT && errno != EINVAL;
 }
 
 bool os_move(void *from, size_t moved, void *to, size_t bytes)
