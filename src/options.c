@@ -25,7 +25,7 @@ static const struct option table[] = {
 enum { OPTION_COUNT = sizeof(table) / sizeof(table[0]) };
 
 /* A value plus one; 0 while nobody has chosen.  Threads that fix the options
- * at once all find the same, so each word stands alone: relaxed. */
+ * at once all find the same, so each of these words stands alone: relaxed. */
 static _Atomic(size_t) values[OPTION_COUNT];
 static _Atomic(bool) fixed;
 static _Atomic(bool) quiet;
@@ -56,11 +56,12 @@ static size_t from_environment(const struct option *option)
 
 void options_fix(void)
 {
-    if (atomic_load_explicit(&fixed, memory_order_relaxed))
+    /* Acquires the values; pairs with the store below. */
+    if (atomic_load_explicit(&fixed, memory_order_acquire))
         return;
     for (size_t i = 1; i < OPTION_COUNT; i++)
         choose(i, from_environment(&table[i]));
-    atomic_store_explicit(&fixed, true, memory_order_relaxed);
+    atomic_store_explicit(&fixed, true, memory_order_release);
 }
 
 static size_t value_of(enum partyalloc_option option)
