@@ -222,9 +222,10 @@ static void collect_slab(struct purge *purge, struct slab *slab)
 {
     const struct size_class *geometry = &size_classes[slab->class];
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
-    /* Before the look: what comes to rest meanwhile counts for the next. */
+    /* Before the look, hence acquire: what comes to rest meanwhile counts for
+     * the next. */
     uint32_t resting =
-        atomic_load_explicit(&slab->resting, memory_order_relaxed);
+        atomic_load_explicit(&slab->resting, memory_order_acquire);
     size_t ranges = purge->ranges_ever;
     uint32_t index = 0;
     while (index < carved && purge->effort != 0) {
@@ -249,9 +250,11 @@ static void collect_slab(struct purge *purge, struct slab *slab)
 static struct slab *take_dirty(unsigned class, uint32_t age)
 {
     struct slab *slab = slab_index_take_highest(class, set_of_age(age - 1));
-    /* Used again since: it is listed anew when it comes free again. */
+    /* Used again since: it is listed anew when it comes free again.
+     * Sequentially consistent with rested(), as the sets are: who found it
+     * listed still has counted its blocks before this look. */
     if (slab == NULL ||
-        atomic_load_explicit(&slab->resting, memory_order_relaxed) <
+        atomic_load(&slab->resting) <
             atomic_load_explicit(&slab->purge_at, memory_order_relaxed))
         return NULL;
     if (atomic_load_explicit(&slab->dirty_age, memory_order_relaxed) != age)
