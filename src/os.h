@@ -4,7 +4,7 @@
  * kernel for memory.
  *
  * No function here changes errno or takes a lock, and each counts its kernel
- * calls.  Lengths are multiples of the page size, ranges are page-aligned.
+ * calls.  Lengths are multiples of PAGE_BYTES, and ranges aligned to it.
  */
 #ifndef PARTYALLOC_OS_H
 #define PARTYALLOC_OS_H
@@ -63,7 +63,8 @@ void *os_map_aligned(size_t bytes, size_t alignment);
 bool os_unmap(void *address, size_t bytes);
 
 /* Gives the pages back; they read as zero afterwards, and cost a page fault
- * each.  False when the system refuses (locked pages): contents then stay. */
+ * each.  False when the system refuses (locked pages), or has longer pages than
+ * PAGE_BYTES and the range cuts one: contents then stay. */
 bool os_purge(void *address, size_t bytes);
 
 /* The same for ranges, in one call where the system has one for that: most of

@@ -216,9 +216,28 @@ static bool advise(void *address, size_t bytes, int advice)
     return result == 0;
 }
 
+/* The pages of the system, which may be longer than ours: on aarch64 16 or 64
+ * KiB. */
+static size_t system_page(void)
+{
+#ifdef __x86_64__
+    return PAGE_BYTES;
+#else
+    return (size_t)sysconf(_SC_PAGESIZE);
+#endif
+}
+
+/* How far behind the start of such a page a multiple of PAGE_BYTES is. */
+static size_t into_page(uintptr_t place)
+{
+    return system_page() == PAGE_BYTES ? 0 : place & (system_page() - 1);
+}
+
 bool os_purge(void *address, size_t bytes)
 {
-    return advise(address, bytes, MADV_DONTNEED);
+    /* Of a part of a page the kernel would take the whole. */
+    return into_page((uintptr_t)address | bytes) == 0 &&
+           advise(address, bytes, MADV_DONTNEED);
 }
 
 /* Whether the system gives back several ranges in one call; a hint: relaxed. */
@@ -246,7 +265,7 @@ static size_t purge_at_once(const struct iovec *ranges, size_t count)
 size_t os_purge_ranges(const struct iovec *ranges, size_t count)
 {
     size_t done = 0;
-    if (count > 1 &&
+    if (count > 1 && system_page() == PAGE_BYTES &&
         atomic_load_explicit(&purging, memory_order_relaxed) != ONE_BY_ONE)
         done = purge_at_once(ranges, count);
     size_t before = done;
@@ -264,13 +283,15 @@ size_t os_purge_ranges(const struct iovec *ranges, size_t count)
 
 bool os_populate(void *address, size_t bytes)
 {
-    return advise(address, bytes, MADV_POPULATE_WRITE);
+    size_t before = into_page((uintptr_t)address);
+    return advise((char *)address - before, bytes + before,
+                  MADV_POPULATE_WRITE);
 }
 
 bool os_is_present(const void *address, size_t bytes)
 {
     unsigned char pages[OS_PRESENT_MAX / PAGE_BYTES];
-    size_t count = bytes >> PAGE_SHIFT;
+    size_t count = (bytes + system_page() - 1) / system_page();
     int saved = errno;
     count_call();
     bool all = os_calls.mincore((void *)address, bytes, pages) == 0;
