@@ -47,7 +47,9 @@ enum {
 
 /*
  * Written before the block's address is given out, so that whoever rightly
- * frees the block sees it; a stray pointer's reader sees old or new.
+ * frees the block sees it; a stray pointer's reader sees old or new.  On a weakly
+ * ordered processor that may be a slab's entry without a descriptor, for as long
+ * as the slab is being made: the process stops then by a segmentation fault.
  */
 struct page_map_leaf {
     _Atomic(uint32_t) entries[LEAF_UNITS];
