@@ -217,7 +217,8 @@ static size_t take_range(struct slab *slab, uint32_t from, uint32_t to,
     return count;
 }
 
-/* Takes blocks at rest: from where the last search ended, once around. */
+/* Takes blocks at rest: from where the last search ended, once around.  No more
+ * than are counted: who brought others to rest is about to count these. */
 static size_t take_resting(struct slab *slab, void **blocks, size_t wanted)
 {
     /* Acquire: the states of all that are counted are seen. */
@@ -225,6 +226,8 @@ static size_t take_resting(struct slab *slab, void **blocks, size_t wanted)
         atomic_load_explicit(&slab->resting, memory_order_acquire);
     if (resting == 0)
         return 0;
+    if (wanted > resting)
+        wanted = resting;
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
     uint32_t start = slab->cursor;
     size_t count = take_range(slab, start, carved, blocks, wanted);
@@ -232,12 +235,10 @@ static size_t take_resting(struct slab *slab, void **blocks, size_t wanted)
         count += take_range(slab, 0, start < carved ? start : carved,
                             blocks + count, wanted - count);
     slab_add_dirty(-(int64_t)(count * size_classes[slab->class].size));
-    /* Who searches all around finds at least what was counted.  If not, this
-     * is the child of a fork that came between the two steps of a thread that
-     * took blocks: they are lost, and no longer counted. */
-    uint32_t gone = (uint32_t)count;
-    if (count < wanted && gone < resting)
-        gone = resting;
+    /* Who searches all around finds what was counted.  If not, this is the
+     * child of a fork that came between the two steps of a thread that took
+     * blocks: they are lost, and no longer counted. */
+    uint32_t gone = count < wanted ? resting : (uint32_t)count;
     atomic_fetch_sub_explicit(&slab->resting, gone, memory_order_relaxed);
     return count;
 }

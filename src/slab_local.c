@@ -55,6 +55,22 @@ void slab_share_local(struct slab *slab)
     set_local_free(slab, 0);
 }
 
+/* The bits of blocks that others brought to rest: of as many as are counted. */
+static uint64_t find_counted(const struct slab *slab, uint32_t resting)
+{
+    uint64_t bits = 0;
+    uint32_t end = carved(slab);
+    for (uint32_t index = 0; index < end && resting != 0; index++) {
+        /* Acquires the block; pairs with the release in slab_return(). */
+        if (atomic_load_explicit(&slab->states[index], memory_order_acquire) !=
+            BLOCK_REST)
+            continue;
+        bits |= bit(index);
+        resting--;
+    }
+    return bits;
+}
+
 /* Makes what others brought to rest the holder's alone, when nothing is yet. */
 static void claim_resting(struct slab *slab)
 {
@@ -64,20 +80,13 @@ static void claim_resting(struct slab *slab)
         atomic_load_explicit(&slab->resting, memory_order_acquire);
     if (resting == 0)
         return;
-    uint64_t bits = 0;
-    uint32_t end = carved(slab);
-    for (uint32_t index = 0; index < end; index++)
-        /* Acquires the block; pairs with the release in slab_return(). */
-        if (atomic_load_explicit(&slab->states[index], memory_order_acquire) ==
-            BLOCK_REST)
-            bits |= bit(index);
+    uint64_t bits = find_counted(slab, resting);
     uint32_t count = (uint32_t)__builtin_popcountll(bits);
     slab_add_dirty(-((int64_t)count * size_classes[slab->class].size));
     /* Fewer than counted are there in the child of a fork only, see
      * take_resting(); the bits are set first, as in slab_share_local(). */
     set_local_free(slab, bits);
-    atomic_fetch_sub_explicit(&slab->resting, count < resting ? resting : count,
-                              memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slab->resting, resting, memory_order_relaxed);
 }
 
 /* Puts a held slab that `place` points to first. */
@@ -206,8 +215,7 @@ bool slab_give_local(struct slab_source *source, unsigned class,
     if (atomic_load_explicit(&slab->holder, memory_order_relaxed) != source)
         return false;
     _Atomic(uint8_t) *state = slab_judge(slab, class, block);
-    uint64_t bits =
-        local_free(slab) | bit((uint32_t)(state - slab->states));
+    uint64_t bits = local_free(slab) | bit((uint32_t)(state - slab->states));
     set_local_free(slab, bits);
     atomic_store_explicit(state, BLOCK_REST, memory_order_release);
     if (bits == slab->local_all)

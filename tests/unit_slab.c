@@ -144,6 +144,54 @@ static void a_count_that_is_too_high_is_settled(void **state)
     slab_let_go(&source);
 }
 
+/* The two steps of a thread that brings a block to rest. */
+
+static struct slab *bring_to_rest(unsigned class, void *block)
+{
+    struct slab *slab = page_map_descriptor(block);
+    uint32_t offset = (uint32_t)((uintptr_t)block - slab->base);
+
+    atomic_store(&slab->states[size_class_index(class, offset)], BLOCK_REST);
+    return slab;
+}
+
+static void count_at_rest(struct slab *slab)
+{
+    slab_add_dirty(size_classes[slab->class].size);
+    atomic_fetch_add(&slab->resting, 1);
+}
+
+/* Else the count would go below none when it is taken between the two. */
+static void what_is_about_to_be_counted_is_not_taken(void **state)
+{
+    enum { CLASS = 14, COUNT = 8, MORE = 4096 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+    static void *more[MORE];
+    size_t count = 0;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    struct slab *slab = bring_to_rest(CLASS, blocks[0]);
+    slab_return(CLASS, blocks + 1, 3);
+    while (atomic_load(&slab->resting) != 0 && count + WANTED < MORE)
+        count += slab_fill(&source, CLASS, more + count, WANTED);
+    assert_int_equal(atomic_load(&slab->resting), 0);
+    count_at_rest(slab);
+    slab_let_go(&source);
+    source.held = slab;
+    require(slab_hold(slab));
+    uint64_t carved = slab_totals().carved_blocks;
+    assert_int_equal(slab_fill(&source, CLASS, more + count, 1), 1);
+    assert_int_equal(slab_totals().carved_blocks, carved);
+    assert_ptr_equal(page_map_descriptor(more[count]), slab);
+    assert_int_equal(atomic_load(&slab->resting), 0);
+    require_disjoint(more, ++count);
+    slab_return(CLASS, blocks + 4, COUNT - 4);
+    slab_return(CLASS, more, count);
+    slab_let_go(&source);
+}
+
 /* The pages of what rests are there; those behind what is carved may not be. */
 static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
     void **state)
@@ -371,6 +419,47 @@ static void what_others_bring_to_rest_is_the_holders_to_take(void **state)
     let_go_of_all(&source);
 }
 
+static void what_is_about_to_be_counted_is_not_the_holders_yet(void **state)
+{
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    take_all_that_rests();
+    take_singles(&source, 3);
+    assert_ptr_equal(page_map_descriptor(singles[0]),
+                     page_map_descriptor(singles[1]));
+    struct slab *slab = bring_to_rest(SINGLE_CLASS, singles[0]);
+    assert_null(take_local(&source));
+    slab_return(SINGLE_CLASS, singles + 1, 1);
+    singles[0] = take_local(&source);
+    assert_non_null(singles[0]);
+    assert_null(take_local(&source));
+    assert_int_equal(atomic_load(&slab->resting), 0);
+    count_at_rest(slab);
+    singles[1] = take_local(&source);
+    assert_non_null(singles[1]);
+    require_disjoint(singles, 3);
+    slab_return(SINGLE_CLASS, singles, 3);
+    let_go_of_all(&source);
+}
+
+/* The child of a fork may have counted what is not there. */
+static void a_count_that_is_too_high_is_settled_by_the_holder(void **state)
+{
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    take_all_that_rests();
+    take_singles(&source, 2);
+    struct slab *slab = page_map_descriptor(singles[0]);
+    slab_return(SINGLE_CLASS, singles, 1);
+    atomic_fetch_add(&slab->resting, 3);
+    assert_ptr_equal(take_local(&source), singles[0]);
+    assert_int_equal(atomic_load(&slab->resting), 0);
+    slab_return(SINGLE_CLASS, singles, 2);
+    let_go_of_all(&source);
+}
+
 /* What one source has left, another one takes, and carves nothing. */
 static void assert_taken_by_another(size_t count)
 {
@@ -462,6 +551,36 @@ static void a_trim_gives_back_the_pages_of_what_rests(void **state)
                 <= purged);
     slab_return(CLASS, &kept, 1);
     slab_let_go(&source);
+}
+
+/* What is made present ahead of use is given back too, and made present again
+ * when the slab is used again. */
+static void a_trim_gives_back_what_was_made_present_ahead(void **state)
+{
+    enum { CLASS = 16, FILL = 32, FILLS = 128 };
+    static void *blocks[FILLS * FILL];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, FILLS * FILL);
+    struct slab *slab = source.held;
+    size_t carved = atomic_load(&slab->carved) * size;
+    assert_int_equal(slab->present, slab_bytes(slab));
+    size_t ahead = (slab_bytes(slab) - carved) / PAGE_BYTES * PAGE_BYTES;
+    assert_in_range(ahead, 2 * PAGE_BYTES, SIZE_MAX);
+    const char *last = (char *)slab->base + slab_bytes(slab) - PAGE_BYTES;
+    assert_true(os_is_present(last, PAGE_BYTES));
+    slab_trim();
+    slab_return(CLASS, blocks + FILLS * FILL - 1, 1);
+    slab_let_go(&source);
+    int64_t dirty = (int64_t)slab_dirty_bytes();
+    size_t bytes = slab_trim();
+    assert_in_range(bytes, ahead, SIZE_MAX);
+    assert_false(os_is_present(last, PAGE_BYTES));
+    assert_int_equal(slab_dirty_bytes(), dirty - (int64_t)(bytes - ahead));
+    assert_int_equal(slab_trim(), 0);
+    slab_return(CLASS, blocks, FILLS * FILL - 1);
 }
 
 static const struct slab *without_pages; /* to give back */
@@ -680,6 +799,7 @@ int main(void)
         cmocka_unit_test(what_came_to_rest_is_taken_before_more_is_carved),
         cmocka_unit_test(a_slab_is_listed_as_soon_as_some_blocks_rest),
         cmocka_unit_test(a_count_that_is_too_high_is_settled),
+        cmocka_unit_test(what_is_about_to_be_counted_is_not_taken),
         cmocka_unit_test(
             what_rests_elsewhere_is_taken_before_the_held_slab_is_carved),
         cmocka_unit_test(a_growing_class_has_pages_made_present_again),
@@ -690,10 +810,13 @@ int main(void)
             a_single_block_that_rests_elsewhere_comes_before_a_new_one),
         cmocka_unit_test(a_single_block_goes_to_and_fro),
         cmocka_unit_test(what_others_bring_to_rest_is_the_holders_to_take),
+        cmocka_unit_test(what_is_about_to_be_counted_is_not_the_holders_yet),
+        cmocka_unit_test(a_count_that_is_too_high_is_settled_by_the_holder),
         cmocka_unit_test(what_rests_with_its_holder_is_left_to_others),
         cmocka_unit_test(of_free_slabs_the_holder_keeps_one),
         cmocka_unit_test(a_source_does_not_hold_ever_more_slabs),
         cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
+        cmocka_unit_test(a_trim_gives_back_what_was_made_present_ahead),
         cmocka_unit_test(a_step_gives_back_a_bounded_part),
         cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
         cmocka_unit_test(slabs_are_made_under_a_constant_trim),

@@ -234,7 +234,16 @@ mutant a_slab_is_held_by_two plain src/slab.c \
     's/return atomic_compare_exchange_strong(&slab->held, &expected, true);/atomic_store(\&slab->held, true); return !expected;/' \
     unit_slab
 mutant a_count_of_blocks_at_rest_is_not_settled plain src/slab.c \
-    's/gone = resting;/;/' unit_slab
+    's/count < wanted ? resting : (uint32_t)count/(uint32_t)count/' unit_slab
+mutant what_is_not_counted_yet_is_taken plain src/slab.c \
+    '/^static size_t take_resting/,/^}/s/wanted > resting/false/' unit_slab
+mutant what_is_not_counted_yet_is_the_holders plain src/slab_local.c \
+    's/index < end \&\& resting != 0/index < end/' unit_slab
+mutant a_count_of_blocks_at_rest_is_not_settled_by_the_holder plain src/slab_local.c \
+    's/atomic_fetch_sub_explicit(&slab->resting, resting, /atomic_fetch_sub_explicit(\&slab->resting, count, /' \
+    unit_slab
+mutant pages_ahead_of_use_stay plain src/slab_purge.c \
+    's/index == carved \&\& slab->present > end/carved > slab->present/' unit_slab
 mutant a_slab_let_go_forgets_what_its_holder_freed plain src/slab_local.c \
     's/atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);//' \
     unit_slab
