@@ -131,23 +131,37 @@ void slab_expect_purge(struct slab *slab, uint32_t resting)
     atomic_store_explicit(&slab->purge_at, next, memory_order_relaxed);
 }
 
-/* Notes that the pages of a range are given back; the bytes of those that were
- * not yet. */
+/* The pages of a slab with a part that belongs to blocks. */
+static uint32_t pages_in_use(const struct slab *slab)
+{
+    const struct size_class *geometry = &size_classes[slab->class];
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
+    if (carved == geometry->capacity)
+        return (uint32_t)(slab_bytes(slab) >> PAGE_SHIFT);
+    return (carved * geometry->size + PAGE_BYTES - 1) >> PAGE_SHIFT;
+}
+
+/* Notes that the pages of a range are given back, but for those where no block
+ * has been carved; the bytes of all that were not yet. */
 static size_t range_purged(const struct iovec *range)
 {
     struct slab *slab = page_map_descriptor(range->iov_base);
+    uint32_t in_use = pages_in_use(slab);
     uint32_t first =
         (uint32_t)(((uintptr_t)range->iov_base - slab->base) >> PAGE_SHIFT);
     uint32_t last = first + (uint32_t)(range->iov_len >> PAGE_SHIFT);
+    uint32_t ahead =
+        last > in_use ? last - (first > in_use ? first : in_use) : 0;
     uint32_t purged = 0;
-    for (uint32_t page = first; page < last; page++) {
+    for (uint32_t page = first; page < last - ahead; page++) {
         purged += !page_is_purged(slab, page);
         slab->purged[page / PAGE_WORD_BITS] |= page_bit(page);
     }
     slab->purged_pages += purged;
-    slab->present = 0;
+    if (ahead != 0 && last << PAGE_SHIFT >= slab->present)
+        slab->present = 0;
     count_purged((int64_t)purged << PAGE_SHIFT);
-    return (size_t)purged << PAGE_SHIFT;
+    return (size_t)(purged + ahead) << PAGE_SHIFT;
 }
 
 /* Gives back what was collected; a range that is refused stays. */
@@ -213,6 +227,18 @@ static uint32_t skip(const struct slab *slab, uint32_t index, uint32_t end,
     return index;
 }
 
+/* Where what begins behind the last of so many blocks ends. */
+static uint32_t end_of_free(const struct slab *slab, uint32_t index,
+                            uint32_t carved)
+{
+    const struct size_class *geometry = &size_classes[slab->class];
+    if (index == geometry->capacity)
+        return (uint32_t)slab_bytes(slab); /* nothing lives there */
+    uint32_t end = index * geometry->size;
+    /* Pages that were made present ahead of use. */
+    return index == carved && slab->present > end ? slab->present : end;
+}
+
 /*
  * Collects all pages of a held slab that carry no live block, as far as the
  * effort goes, and holds it until purge_end(), if there are any: blocks at rest
@@ -220,7 +246,7 @@ static uint32_t skip(const struct slab *slab, uint32_t index, uint32_t end,
  */
 static void collect_slab(struct purge *purge, struct slab *slab)
 {
-    const struct size_class *geometry = &size_classes[slab->class];
+    uint32_t size = size_classes[slab->class].size;
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
     /* Before the look, hence acquire: what comes to rest meanwhile counts for
      * the next. */
@@ -231,11 +257,8 @@ static void collect_slab(struct purge *purge, struct slab *slab)
     while (index < carved && purge->effort != 0) {
         uint32_t first = skip(slab, index, carved, false);
         index = skip(slab, first, carved, true);
-        /* Nothing lives behind the last block. */
-        uint32_t end = index == geometry->capacity ? (uint32_t)slab_bytes(slab)
-                                                   : index * geometry->size;
-        if (first < index)
-            collect_range(purge, slab, first * geometry->size, end);
+        collect_range(purge, slab, first * size,
+                      end_of_free(slab, index, carved));
     }
     /* With no effort left there may be more to give back. */
     slab_expect_purge(slab, purge->effort == 0 ? 0 : resting);
@@ -323,7 +346,7 @@ size_t slab_trim(void)
 {
     struct purge purge;
     purge_begin(&purge, TRIM_EFFORT);
-    for (unsigned class = 0; class < CLASS_COUNT; class++)
+    for (unsigned class = 0; class < CLASS_COUNT; class ++)
         trim_class(&purge, class);
     purge_end(&purge);
     return purge.bytes;
@@ -391,7 +414,7 @@ struct slab_totals slab_totals(void)
         .purged_bytes = sum(&slab_sums.purged_bytes),
         .slabs = sum(&slab_sums.slabs),
     };
-    for (unsigned class = 0; class < CLASS_COUNT; class++)
+    for (unsigned class = 0; class < CLASS_COUNT; class ++)
         add_resting(class, &totals);
     if (totals.purged_bytes > totals.resting_bytes)
         totals.purged_bytes = totals.resting_bytes; /* see dirty_bytes */
