@@ -166,10 +166,11 @@ int partyalloc_reserve(size_t bytes);
 
 /*
  * A hard cap on the bytes that partyalloc has mapped, metadata included.
- * Beyond it an allocation first tries what the caches can give back, then
- * fails with NULL and ENOMEM.  (What another thread is giving back at that
+ * Beyond it an allocation first tries what the caches can give back, and the
+ * address space of other sizes that is free by 64 KiB and more as a whole; then
+ * it fails with NULL and ENOMEM.  (What another thread is giving back at that
  * moment cannot be had.)  0 lifts the cap.  A cap below what is mapped already
- * stops further growth only.
+ * gives up what is free, and stops further growth.
  *
  * Returns 0.
  */

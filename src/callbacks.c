@@ -12,6 +12,7 @@
  *           depot_take                             depot_give -> slab_return
  *           slab_fill                              slab_purge_step
  *             chunk_grant -> os_map
+ *         slab_retire -> os_unmap
  *           cache_allocate_medium                cache_free_medium
  *             slab_take_local                      slab_give_local
  *       allocate_large_slow                    large_free
@@ -23,6 +24,7 @@
 #include <string.h>
 
 #include "compiler.h"
+#include "depot.h"
 #include "fatal.h"
 #include "large.h"
 #include "page_map.h"
@@ -92,6 +94,29 @@ static SLOW_PATH void *allocate_from_others(size_t offset)
     return allocate_small(offset);
 }
 
+/* Brings to rest whatever no thread but this one may be about to use, so that
+ * slabs come to be free as a whole. */
+static void bring_all_to_rest(void)
+{
+    thread_flush();
+    depot_drain_all();
+}
+
+/* The same, of the address space that other classes do not use. */
+static SLOW_PATH void *allocate_from_other_classes(size_t offset)
+{
+    void *block = NULL;
+    while (block == NULL && slab_retire(ROOM_STEP) != 0)
+        block = allocate_small(offset);
+    if (block != NULL)
+        return block;
+    bring_all_to_rest();
+    do
+        block = allocate_small(offset);
+    while (block == NULL && slab_retire(ROOM_STEP) != 0);
+    return block;
+}
+
 /* A block of a class whose bin is empty.  NULL with errno: out of memory. */
 static SLOW_PATH void *allocate_small_slow(size_t offset)
 {
@@ -101,8 +126,28 @@ static SLOW_PATH void *allocate_small_slow(size_t offset)
     /* What is kept of large blocks makes room, for the cache itself too. */
     while (unlikely(block == NULL) && large_drop(ROOM_STEP) != 0)
         block = allocate_small(offset);
+    if (unlikely(block == NULL))
+        block = allocate_from_other_classes(offset);
     if (block == NULL)
         errno = ENOMEM;
+    return block;
+}
+
+/* When memory has run out: what small blocks do not use. */
+static SLOW_PATH void *allocate_large_from_slabs(size_t size, size_t alignment,
+                                                 bool zeroed)
+{
+    void *block = NULL;
+    size_t most = slab_resting_bytes();
+    if (size > most || alignment > most)
+        return NULL;
+    if (slab_retire(size) != 0)
+        block = large_allocate(size, alignment, zeroed);
+    if (block != NULL)
+        return block;
+    bring_all_to_rest();
+    if (slab_retire(size) != 0)
+        block = large_allocate(size, alignment, zeroed);
     return block;
 }
 
@@ -110,6 +155,8 @@ static SLOW_PATH void *allocate_large_slow(size_t size, size_t alignment,
                                            bool zeroed)
 {
     void *block = large_allocate(size, alignment, zeroed);
+    if (unlikely(block == NULL))
+        block = allocate_large_from_slabs(size, alignment, zeroed);
     if (block == NULL)
         errno = ENOMEM;
     return block;

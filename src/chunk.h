@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Address space for slabs, taken from the system in modest steps and granted
- * from low to high addresses.  A grant is for ever: slabs keep theirs.
+ * from low to high addresses.  A grant is for ever; who gives it up unmaps it.
  */
 #ifndef PARTYALLOC_CHUNK_H
 #define PARTYALLOC_CHUNK_H

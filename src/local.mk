@@ -23,6 +23,7 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/slab_index.c src/slab_index.h \
 	src/slab_local.c \
 	src/slab_purge.c \
+	src/slab_retire.c \
 	src/slab_return.c \
 	src/stack.h \
 	src/stats.c \

@@ -35,6 +35,8 @@ void slab_list(struct slab *slab)
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
     if (resting != 0 || carved < size_classes[slab->class].capacity)
         slab_index_add(slab->class, SLABS_AVAILABLE, slab->number);
+    if (resting == carved && carved != 0 && !slab->reserved)
+        slab_index_add(slab->class, SLABS_FREE, slab->number);
     if (resting >= atomic_load_explicit(&slab->purge_at, memory_order_relaxed))
         slab_list_dirty(slab);
 }
@@ -62,15 +64,11 @@ void slab_let_go(struct slab_source *source)
 
 /* --- Making and choosing a slab ------------------------------------------- */
 
-/* Of each class a slab that has its number but no address space yet: left by a
- * thread that found none, so that to fail again and again costs nothing. */
-static _Atomic(struct slab *) unplaced[CLASS_COUNT];
-
+/* A slab without address space: retired, or left by a thread that found none,
+ * so that to fail again and again costs nothing. */
 static struct slab *take_unplaced(unsigned class)
 {
-    /* Pairs with put_unplaced(). */
-    struct slab *slab =
-        atomic_exchange_explicit(&unplaced[class], NULL, memory_order_acquire);
+    struct slab *slab = slab_index_take_lowest(class, SLABS_UNPLACED);
     if (slab != NULL)
         return slab;
     slab = metadata_allocate(sizeof(*slab) + size_classes[class].capacity,
@@ -83,13 +81,6 @@ static struct slab *take_unplaced(unsigned class)
     return slab_index_insert(class, slab, &slab->number) ? slab : NULL;
 }
 
-static void put_unplaced(unsigned class, struct slab *slab)
-{
-    /* Publishes the slab to take_unplaced().  Of two that are left at once
-     * one is lost. */
-    atomic_store_explicit(&unplaced[class], slab, memory_order_release);
-}
-
 static struct slab *make(unsigned class, uint32_t owner)
 {
     struct slab *slab = take_unplaced(class);
@@ -97,7 +88,7 @@ static struct slab *make(unsigned class, uint32_t owner)
         return NULL;
     struct grant grant = chunk_grant(size_classes[class].slab_units);
     if (grant.base == 0) {
-        put_unplaced(class, slab);
+        slab_index_add(class, SLABS_UNPLACED, slab->number);
         return NULL;
     }
     slab->base = grant.base;

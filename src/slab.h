@@ -3,7 +3,8 @@
  * Slabs: runs of blocks of one size class, with all their bookkeeping out of
  * band.  Blocks that no magazine carries are at rest in their slab.
  *
- * A slab keeps its address space and its class for life; pages come and go.
+ * A slab keeps its class for life, and its address space until memory runs out;
+ * pages come and go.
  *
  * Of each block a state is known, one byte that only the one place that has
  * the block may write (I4):
@@ -115,6 +116,14 @@ size_t slab_dirty_allowance(void);
 
 /* Gives back every free page of every slab that no cache holds. */
 size_t slab_trim(void);
+
+/* Blocks at rest, in bytes, about. */
+size_t slab_resting_bytes(void);
+
+/* Gives up the address space of slabs that are free as a whole, until that makes
+ * so many bytes; returns how many.  Not of slabs that a cache holds, and none
+ * whose memory is reserved. */
+size_t slab_retire(size_t bytes);
 
 /* Makes the slab layer's own memory present ahead of use. */
 void slab_reserve(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The slabs of each class, numbered in the order of their making, and two sets
+ * The slabs of each class, numbered in the order of their making, and some sets
  * of them: a lock-free radix tree of 64-bit words.
  *
  * The lowest numbers are refilled first and the highest are purged first, so
@@ -18,7 +18,9 @@ enum slab_set {
     SLABS_AVAILABLE, /* held by no cache, and has blocks to give */
     SLABS_DIRTY,     /* worth a look for pages to give back; two sets, which
                         take turns, see slab_purge.c */
-    SLAB_SETS = SLABS_DIRTY + 2,
+    SLABS_FREE = SLABS_DIRTY + 2, /* all blocks rest */
+    SLABS_UNPLACED,               /* without address space */
+    SLAB_SETS,
 };
 
 /* Makes the index's own memory present ahead of use. */

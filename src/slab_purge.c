@@ -364,10 +364,15 @@ size_t slab_dirty_bytes(void)
     return bytes > 0 ? (size_t)bytes : 0;
 }
 
+size_t slab_resting_bytes(void)
+{
+    return slab_dirty_bytes() + (size_t)sum(&slab_sums.purged_bytes);
+}
+
 uint64_t slab_used_bytes(void)
 {
     uint64_t carved = sum(&slab_sums.carved_bytes);
-    uint64_t resting = slab_dirty_bytes() + sum(&slab_sums.purged_bytes);
+    uint64_t resting = slab_resting_bytes();
     return carved > resting ? carved - resting : 0;
 }
 

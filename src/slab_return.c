@@ -28,7 +28,8 @@ SLOW_PATH _Noreturn void slab_misuse_slow(unsigned class, const void *block)
 
 /*
  * Counts blocks that came to rest in one slab.  A slab that nobody holds and
- * that had blocks at rest before is listed already, or about to be (I6).
+ * that had blocks at rest before is listed as available already, or about to be
+ * (I6).
  */
 static void rested(struct slab *slab, uint32_t count)
 {
@@ -38,7 +39,9 @@ static void rested(struct slab *slab, uint32_t count)
         return;
     uint32_t purge_at =
         atomic_load_explicit(&slab->purge_at, memory_order_relaxed);
-    if (before == 0 || (before < purge_at && before + count >= purge_at))
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
+    if (before == 0 || (before < purge_at && before + count >= purge_at) ||
+        before + count == carved)
         slab_list(slab);
 }
 

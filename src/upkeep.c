@@ -132,5 +132,7 @@ EXPORTED int partyalloc_set_limit(size_t bytes)
     os_set_limit(bytes);
     if (bytes != 0 && os_mapped_bytes() > bytes)
         large_drop_all();
+    if (bytes != 0 && os_mapped_bytes() > bytes)
+        slab_retire(os_mapped_bytes() - bytes);
     return 0;
 }

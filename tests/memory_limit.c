@@ -7,7 +7,7 @@
 
 #include <errno.h>
 
-enum { BLOCKS_MAX = 100000 };
+enum { BLOCKS_MAX = 400000 };
 
 struct hoard {
     struct filled blocks[BLOCKS_MAX];
@@ -77,6 +77,61 @@ static void small_blocks_end_at_the_cap_and_can_be_had_again(void **state)
     check_limit_with(500);
     check_limit_with(5000);
     check_limit_with(100000);
+}
+
+static void what_one_class_does_not_use_another_one_can_have(void **state)
+{
+    (void)state;
+    size_t limit = limit_growth_to(24 * MIB);
+    allocate_until_null(500);
+    size_t bytes = hoard.count * partyalloc_good_size(500);
+    free_hoard(1);
+    allocate_until_null(700);
+    assert_true(hoard.count * partyalloc_good_size(700) > bytes / 10 * 9);
+    assert_true(stats_now().mapped_bytes <= limit);
+    free_hoard(1);
+    struct filled large = filled_allocate(bytes / 10 * 9, 1);
+    assert_true(stats_now().mapped_bytes <= limit);
+    filled_free(&large);
+    allocate_until_null(500);
+    assert_true(hoard.count * partyalloc_good_size(500) > bytes / 10 * 9);
+    free_hoard(1);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+    partyalloc_trim();
+}
+
+/* The few blocks that come to be free last, one of each slab. */
+static void what_the_threads_cache_holds_keeps_no_address_space(void **state)
+{
+    (void)state;
+    size_t limit = limit_growth_to(24 * MIB);
+    allocate_until_null(500);
+    size_t bytes = hoard.count * partyalloc_good_size(500);
+    for (size_t i = 0; i < hoard.count; i++)
+        if (i % 128 != 0)
+            filled_free(&hoard.blocks[i]);
+    partyalloc_trim();
+    for (size_t i = 0; i < hoard.count; i += 128)
+        filled_free(&hoard.blocks[i]);
+    hoard.count = 0;
+    struct filled large = filled_allocate(bytes / 10 * 9, 1);
+    assert_true(stats_now().mapped_bytes <= limit);
+    filled_free(&large);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+    partyalloc_trim();
+}
+
+static void a_lower_cap_gives_up_what_is_free(void **state)
+{
+    (void)state;
+    limit_growth_to(24 * MIB);
+    allocate_until_null(500);
+    free_hoard(1);
+    partyalloc_trim();
+    size_t less = stats_now().mapped_bytes - 8 * MIB;
+    assert_int_equal(partyalloc_set_limit(less), 0);
+    assert_true(stats_now().mapped_bytes <= less);
+    assert_int_equal(partyalloc_set_limit(0), 0);
 }
 
 static void large_blocks_end_at_the_cap_and_can_be_had_again(void **state)
@@ -317,6 +372,9 @@ int main(void)
         cmocka_unit_test(a_failing_allocation_costs_nothing),
         cmocka_unit_test(threads_at_the_cap_never_pass_it_together),
         cmocka_unit_test(small_blocks_end_at_the_cap_and_can_be_had_again),
+        cmocka_unit_test(what_one_class_does_not_use_another_one_can_have),
+        cmocka_unit_test(what_the_threads_cache_holds_keeps_no_address_space),
+        cmocka_unit_test(a_lower_cap_gives_up_what_is_free),
         cmocka_unit_test(large_blocks_end_at_the_cap_and_can_be_had_again),
         cmocka_unit_test(kept_mappings_make_room_for_other_blocks),
         cmocka_unit_test(a_reallocation_beyond_the_cap_leaves_the_block),

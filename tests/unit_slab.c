@@ -2,11 +2,13 @@
 /* Slabs: each block in one hand, lowest slab first, free pages given back. */
 #include "support.h"
 
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
 
 #include "page_map.h"
 #include "size_class.h"
+#include "slab_index.h"
 #include "slab_internal.h"
 
 enum { OWNER = 7, WANTED = 50 };
@@ -691,6 +693,138 @@ static void a_step_gives_back_pages_of_several_slabs_in_a_call(void **state)
     slab_trim();
 }
 
+/* --- giving up address space --- */
+
+static struct slab_totals no_rest(struct slab_totals totals)
+{
+    totals.peak_bytes = 0;
+    return totals;
+}
+
+/* All that other tests have left. */
+static void retire_all(void)
+{
+    slab_retire(SIZE_MAX);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
+}
+
+static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
+{
+    enum { CLASS = 22, COUNT = 100 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+    size_t size = size_classes[CLASS].size;
+
+    (void)state;
+    retire_all();
+    struct slab_totals before = no_rest(slab_totals());
+    int64_t dirty = atomic_load(&slab_sums.dirty_bytes);
+    fill_all(&source, CLASS, blocks, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        memset(blocks[i], 1, size);
+    slab_let_go(&source);
+    for (size_t i = 0; i < COUNT - 1; i++)
+        slab_return(CLASS, blocks + i, 1);
+    /* Pages given back are counted too. */
+    slab_trim();
+    size_t mapped = os_mapped_bytes();
+    size_t bytes = slab_retire(SIZE_MAX);
+    /* All but the slab of the block that lives. */
+    struct slab *slab = page_map_descriptor(blocks[COUNT - 1]);
+    size_t slabs = slab_totals().slabs - before.slabs;
+    assert_int_equal(slabs, 1);
+    assert_in_range(bytes, slab_bytes(slab), SIZE_MAX);
+    assert_int_equal(os_mapped_bytes(), mapped - bytes);
+    assert_int_equal(((char *)blocks[COUNT - 1])[size - 1], 1);
+    assert_int_equal(page_map_entry(blocks[0]), 0);
+    slab_return(CLASS, blocks + COUNT - 1, 1);
+    assert_int_equal(slab_retire(SIZE_MAX), slab_bytes(slab));
+    struct slab_totals after = no_rest(slab_totals());
+    assert_memory_equal(&after, &before, sizeof after);
+    assert_int_equal(atomic_load(&slab_sums.dirty_bytes), dirty);
+    uint32_t count = slab_index_count(CLASS);
+    check_class(CLASS);
+    assert_in_range(slab_index_count(CLASS), count, count + 64);
+    retire_all();
+    count = slab_index_count(CLASS);
+    check_class(CLASS);
+    /* The same slabs with other addresses. */
+    assert_int_equal(slab_index_count(CLASS), count);
+}
+
+static void what_is_used_again_is_not_retired(void **state)
+{
+    enum { CLASS = 19, COUNT = 8 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+
+    (void)state;
+    retire_all();
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_return(CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    fill_all(&source, CLASS, blocks, COUNT / 2);
+    slab_let_go(&source);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
+    assert_true(slab_is_live(CLASS, blocks[0]));
+    slab_return(CLASS, blocks, COUNT / 2);
+    assert_int_not_equal(slab_retire(SIZE_MAX), 0);
+}
+
+static void what_is_held_or_reserved_is_not_retired(void **state)
+{
+    enum { CLASS = 21, COUNT = 8 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+
+    (void)state;
+    retire_all();
+    fill_all(&source, CLASS, blocks, COUNT);
+    struct slab *slab = source.held;
+    slab_return(CLASS, blocks, COUNT);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
+    slab->reserved = true;
+    slab_let_go(&source);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
+    slab->reserved = false;
+    require(slab_hold(slab));
+    slab_unhold(slab);
+    assert_int_equal(slab_retire(1), slab_bytes(slab));
+}
+
+static int refuse_munmap(void *address, size_t length)
+{
+    (void)address, (void)length;
+    errno = ENOMEM;
+    return -1;
+}
+
+static void a_slab_that_the_system_does_not_unmap_stays(void **state)
+{
+    enum { CLASS = 20, COUNT = 8 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+    struct os_calls calls = os_calls;
+
+    (void)state;
+    retire_all();
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_return(CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    uint32_t entry = page_map_entry(blocks[0]);
+    os_calls.munmap = refuse_munmap;
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
+    os_calls = calls;
+    assert_int_equal(page_map_entry(blocks[0]), entry);
+    void *again[COUNT];
+    fill_all(&source, CLASS, again, COUNT);
+    assert_ptr_equal(page_map_descriptor(again[0]),
+                     page_map_descriptor(blocks[0]));
+    slab_return(CLASS, again, COUNT);
+    slab_let_go(&source);
+    assert_int_not_equal(slab_retire(SIZE_MAX), 0);
+}
+
 /* --- many threads --- */
 
 enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 300 : 3000, CLASS_BUSY = 12 };
@@ -728,6 +862,13 @@ static void *purge(void *unused)
         slab_purge_step(&more);
         slab_trim();
     }
+    return unused;
+}
+
+static void *retire(void *unused)
+{
+    while (!atomic_load(&purging_ends))
+        slab_retire(SIZE_MAX);
     return unused;
 }
 
@@ -789,6 +930,22 @@ static void threads_share_slabs_under_a_constant_purge(void **state)
     assert_in_range(after.slabs - before.slabs, 0, 64);
 }
 
+static void threads_share_slabs_that_are_retired_all_the_time(void **state)
+{
+    struct role roles[THREADS] = {{fill_beside_a_purge},
+                                  {fill_and_return},
+                                  {purge}, {retire}};
+
+    (void)state;
+    atomic_store(&purging_ends, false);
+    retire_all();
+    struct slab_totals before = no_rest(slab_totals());
+    run_threads(THREADS, play, roles, sizeof roles[0]);
+    retire_all();
+    struct slab_totals after = no_rest(slab_totals());
+    assert_memory_equal(&after, &before, sizeof after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -821,6 +978,12 @@ int main(void)
         cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
         cmocka_unit_test(slabs_are_made_under_a_constant_trim),
         cmocka_unit_test(threads_share_slabs_under_a_constant_purge),
+        /* Last, since these take what other tests have left. */
+        cmocka_unit_test(a_slab_that_is_free_is_retired_and_made_anew),
+        cmocka_unit_test(what_is_used_again_is_not_retired),
+        cmocka_unit_test(what_is_held_or_reserved_is_not_retired),
+        cmocka_unit_test(a_slab_that_the_system_does_not_unmap_stays),
+        cmocka_unit_test(threads_share_slabs_that_are_retired_all_the_time),
     };
 
     return run_all(tests);

@@ -295,6 +295,34 @@ mutant a_parent_in_the_tree_is_not_marked plain src/slab_index.c \
 mutant a_mark_above_is_lost plain src/slab_index.c \
     's/set_from(path, up, set);//' unit_slab_index
 
+# --- Slabs given up ---
+
+mutant a_slab_with_live_blocks_is_retired plain src/slab_retire.c \
+    's/return resting == load(&slab->carved) \&\&/return/' unit_slab
+mutant a_reserved_slab_is_retired plain src/slab.c \
+    's/carved != 0 \&\& !slab->reserved/carved != 0/' unit_slab
+mutant a_retired_slab_stays_counted plain src/slab_retire.c \
+    's/^    uncount(slab);//' unit_slab
+mutant a_retired_slab_is_not_forgotten plain src/slab_retire.c \
+    's/^    forget(slab);//' unit_slab memory_limit
+mutant a_retired_slab_is_lost plain src/slab_retire.c \
+    's/slab_index_add(slab->class, SLABS_UNPLACED, slab->number)/(void)0/' \
+    unit_slab
+mutant a_slab_that_stays_loses_its_entries plain src/slab_retire.c \
+    's/page_map_slab_entry(slab->owner, slab->class), slab);/0, slab);/' unit_slab
+mutant who_brings_the_last_block_to_rest_does_not_say_so plain src/slab_return.c \
+    's/before + count == carved/false/' unit_slab memory_limit
+mutant no_slab_is_retired_for_small_blocks plain src/callbacks.c \
+    '/^static SLOW_PATH void \*allocate_from_other_classes/,/^}/s/slab_retire(ROOM_STEP)/0/' \
+    memory_limit
+mutant no_slab_is_retired_for_large_blocks plain src/callbacks.c \
+    '/^static SLOW_PATH void \*allocate_large_from_slabs/,/^}/s/slab_retire(size)/0/' \
+    memory_limit
+mutant what_is_on_its_way_keeps_slabs plain src/callbacks.c \
+    's/^    bring_all_to_rest();//' memory_limit
+mutant a_lower_cap_retires_nothing plain src/upkeep.c \
+    's/slab_retire(os_mapped_bytes() - bytes);/(void)0;/' memory_limit
+
 # --- Large blocks ---
 
 mutant a_zeroed_large_block_is_dirty plain src/large.c \

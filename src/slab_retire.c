@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Giving up the address space of slabs that are free as a whole.
+ *
+ * Else a slab keeps it for life.  But when there is no more to be had, at a cap
+ * or a limit of the system, what one class does not use another one can have.
+ */
+#include "slab_internal.h"
+
+#include <string.h>
+
+#include "slab_index.h"
+
+static uint32_t load(const _Atomic(uint32_t) *count)
+{
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+/* Whether every block of a held slab rests.  What one who brought the last of
+ * them to rest still reads is the slab itself, which stays.  Acquire: no thread
+ * is on its way to a block any more; pairs with rested(). */
+static bool is_free(const struct slab *slab)
+{
+    uint32_t resting =
+        atomic_load_explicit(&slab->resting, memory_order_acquire);
+    return resting == load(&slab->carved) && resting != 0;
+}
+
+/* Takes a slab that is free out of all sums. */
+static void uncount(const struct slab *slab)
+{
+    uint64_t blocks = load(&slab->carved);
+    uint64_t bytes = blocks * size_classes[slab->class].size;
+    int64_t purged = (int64_t)slab->purged_pages << PAGE_SHIFT;
+    atomic_fetch_sub_explicit(&slab_sums.carved_blocks, blocks,
+                              memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slab_sums.carved_bytes, bytes,
+                              memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slab_sums.purged_bytes, (uint64_t)purged,
+                              memory_order_relaxed);
+    slab_add_dirty(purged - (int64_t)bytes);
+    atomic_fetch_sub_explicit(&slab_sums.slabs, 1, memory_order_relaxed);
+}
+
+/* Makes a held slab one that never had a block. */
+static void forget(struct slab *slab)
+{
+    uint32_t carved = load(&slab->carved);
+    for (uint32_t i = 0; i < carved; i++)
+        atomic_store_explicit(&slab->states[i], BLOCK_FRESH,
+                              memory_order_relaxed);
+    atomic_store_explicit(&slab->resting, 0, memory_order_relaxed);
+    atomic_store_explicit(&slab->carved, 0, memory_order_relaxed);
+    atomic_store_explicit(&slab->purge_at, UINT32_MAX, memory_order_relaxed);
+    slab->cursor = 0;
+    slab->present = 0;
+    slab->purged_pages = 0;
+    memset(slab->purged, 0, sizeof(slab->purged));
+}
+
+/* False: the system refuses. */
+static bool retire(struct slab *slab)
+{
+    unsigned units = size_classes[slab->class].slab_units;
+    /* Before the addresses are anyone else's. */
+    page_map_set(slab->base, units, 0, slab);
+    if (!os_unmap((void *)slab->base, slab_bytes(slab))) {
+        page_map_set(slab->base, units,
+                     page_map_slab_entry(slab->owner, slab->class), slab);
+        return false;
+    }
+    uncount(slab);
+    forget(slab);
+    /* It stays held: who finds it in a set from before leaves it alone. */
+    slab_index_add(slab->class, SLABS_UNPLACED, slab->number);
+    return true;
+}
+
+/* Retires slabs of a class until that makes so many bytes; *refused: the system
+ * takes no more. */
+static size_t retire_class(unsigned class, size_t bytes, bool *refused)
+{
+    size_t done = 0;
+    while (done < bytes && !*refused) {
+        struct slab *slab = slab_index_take_highest(class, SLABS_FREE);
+        if (slab == NULL)
+            break;
+        /* Whoever holds it lists it again when it lets go. */
+        if (!slab_hold(slab))
+            continue;
+        if (is_free(slab) && retire(slab)) {
+            done += slab_bytes(slab);
+            continue;
+        }
+        *refused = is_free(slab);
+        slab_unhold(slab);
+    }
+    return done;
+}
+
+size_t slab_retire(size_t bytes)
+{
+    size_t done = 0;
+    bool refused = false;
+    for (unsigned class = 0; class < CLASS_COUNT && done < bytes; class++)
+        done += retire_class(class, bytes - done, &refused);
+    return done;
+}
