@@ -1,39 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 #include "large_kept.h"
 
-#include <stdatomic.h>
-
 #include "compiler.h"
+#include "large_places.h"
 #include "large_range.h"
 #include "os.h"
 #include "page_map.h"
 
 enum {
-    KEPT_COUNT = 256,
-    /* Tries to take or to put a range when other threads are faster. */
+    /* Tries to take a range when other threads are faster. */
     TRIES_MAX = 8,
     /* Ranges are unmapped by so many units at a time: the kernel needs about
      * 10 us for their pages, and no less for half as many (doc/design.md). */
     DROP_UNITS = 4,
     /* What is older than half a second is unmapped by kept_drop_step(). */
     AGE_MAX = 500 * 1000 * 1000 >> RANGE_AGE_SHIFT,
-};
-
-/*
- * The places of ranges.  All changes are compare-and-swaps that both acquire
- * and release: what the last user of a range wrote there happens before it is
- * the next one's, by whatever joins and cuts.
- */
-static _Alignas(CACHE_LINE_PAIR) _Atomic(range) kept[KEPT_COUNT];
-
-/* Places above this one have never been used.  Relaxed: who misses a new one
- * does without it. */
-static _Alignas(CACHE_LINE_PAIR) _Atomic(unsigned) kept_end;
-
-/* A range that was seen at a place; an empty one: none was. */
-struct seen {
-    range what;
-    unsigned place;
 };
 
 static uint64_t age_clock(void)
@@ -44,129 +25,17 @@ static uint64_t age_clock(void)
 /* Unmaps a range that is not kept, if it is one.  Returns the bytes. */
 static size_t unmap(range from);
 
-/* --- Places --------------------------------------------------------------- */
-
-static unsigned places(void)
+/* Keeps a range, joined with its neighbours. */
+static void keep(range new)
 {
-    return atomic_load_explicit(&kept_end, memory_order_relaxed);
+    unmap(places_put(new));
 }
 
-/* What lies at a place; to be confirmed by replace(). */
-static range look(unsigned place)
-{
-    return atomic_load_explicit(&kept[place], memory_order_relaxed);
-}
-
-static bool replace(unsigned place, range before, range after)
-{
-    return atomic_compare_exchange_strong_explicit(&kept[place], &before, after,
-                                                   memory_order_acq_rel,
-                                                   memory_order_relaxed);
-}
-
-/* Puts a range where nothing is, the lowest places first.  False: there is no
- * such place. */
-static bool put_in_empty_place(range new)
-{
-    for (unsigned i = 0; i < KEPT_COUNT; i++) {
-        if (look(i) != 0 || !replace(i, 0, new))
-            continue;
-        unsigned end = places();
-        while (end <= i && !atomic_compare_exchange_weak_explicit(
-                               &kept_end, &end, i + 1, memory_order_relaxed,
-                               memory_order_relaxed))
-            ;
-        return true;
-    }
-    return false;
-}
-
-/* The place of the shortest range, when all are taken. */
-static unsigned shortest_place(range *shortest)
-{
-    unsigned place = 0;
-    *shortest = look(0);
-    for (unsigned i = 1; i < KEPT_COUNT; i++) {
-        range now = look(i);
-        if (units_of(now) >= units_of(*shortest))
-            continue;
-        place = i;
-        *shortest = now;
-    }
-    return place;
-}
-
-/* Puts a range without joining it.  Where all places are taken, the shortest of
- * all has to give way.  Returns the range that has no place now; 0: none. */
-static range put_alone(range new)
-{
-    for (int tries = 0; tries < TRIES_MAX; tries++) {
-        if (put_in_empty_place(new))
-            return 0;
-        range shortest;
-        unsigned place = shortest_place(&shortest);
-        if (units_of(shortest) >= units_of(new))
-            return new;
-        if (replace(place, shortest, new))
-            return shortest;
-    }
-    return new;
-}
-
-static void find_neighbours(range new, struct seen *below, struct seen *above)
-{
-    unsigned end = places();
-    *below = *above = (struct seen){0};
-    for (unsigned i = 0; i < end; i++) {
-        range now = look(i);
-        if (can_join(now, new))
-            *below = (struct seen){now, i};
-        else if (can_join(new, now))
-            *above = (struct seen){now, i};
-    }
-}
-
-/*
- * Puts a range, joined with its neighbours.  The joined range replaces one of
- * them where it lies, so that it is out of others' sight for no moment.  Two
- * threads that put neighbours at once may miss each other; rejoin() mends it.
- * Returns a range that has no place now, which may be another; 0: none.
- */
-static range put(range new)
-{
-    struct seen low, high;
-    find_neighbours(new, &low, &high);
-    if (low.what != 0 && replace(low.place, low.what, joined(low.what, new))) {
-        new = joined(low.what, new);
-        if (!can_join(new, high.what) || !replace(high.place, high.what, 0))
-            return 0;
-        if (replace(low.place, new, joined(new, high.what)))
-            return 0;
-        /* The new one has its place; the one above has lost its. */
-        return put_alone(high.what);
-    }
-    if (high.what != 0 &&
-        replace(high.place, high.what, joined(new, high.what)))
-        return 0;
-    return put_alone(new);
-}
-
-/* Joins neighbours that lie apart.  Whether there were any. */
 static bool rejoin(void)
 {
-    bool any = false;
-    unsigned end = places();
-    for (unsigned i = 0; i < end; i++) {
-        struct seen below, above;
-        range low = look(i);
-        if (low == 0)
-            continue;
-        find_neighbours(low, &below, &above);
-        if (above.what == 0 || !replace(i, low, 0))
-            continue;
-        unmap(put(low));
-        any = true;
-    }
+    range lost;
+    bool any = places_rejoin(&lost);
+    unmap(lost);
     return any;
 }
 
@@ -177,14 +46,14 @@ static bool rejoin(void)
 static unsigned best_place(uint64_t units, uint64_t alignment, bool unused,
                            range *best)
 {
-    unsigned place = KEPT_COUNT;
-    unsigned end = places();
+    unsigned place = PLACE_COUNT;
+    unsigned end = places_end();
     *best = 0;
     for (unsigned i = 0; i < end; i++) {
-        range now = look(i);
+        range now = place_look(i);
         if (is_unused(now) != unused || fit(now, units, alignment) == 0)
             continue;
-        if (place == KEPT_COUNT || units_of(now) < units_of(*best) ||
+        if (place == PLACE_COUNT || units_of(now) < units_of(*best) ||
             (units_of(now) == units_of(*best) && now > *best)) {
             place = i;
             *best = now;
@@ -199,24 +68,27 @@ static bool cut(unsigned place, range from, uint64_t base, uint64_t units)
 {
     range before = part(from, base_of(from), base);
     range behind = part(from, base + units, end_of(from));
-    if (!replace(place, from, before != 0 ? before : behind))
+    if (!place_replace(place, from, before != 0 ? before : behind))
         return false;
     if (before != 0 && behind != 0)
-        unmap(put_alone(behind));
+        keep(behind);
     return true;
 }
 
 static uintptr_t take(size_t bytes, size_t alignment, bool unused)
 {
     uint64_t units = bytes >> UNIT_SHIFT;
+    bool rejoined = false;
     alignment >>= UNIT_SHIFT;
     for (int tries = 0; tries < TRIES_MAX; tries++) {
         range found;
         unsigned place = best_place(units, alignment, unused, &found);
-        if (place == KEPT_COUNT && !rejoin())
-            return 0;
-        if (place == KEPT_COUNT)
+        if (place == PLACE_COUNT) {
+            if (rejoined || !rejoin())
+                return 0;
+            rejoined = true;
             continue;
+        }
         uint64_t base = fit(found, units, alignment);
         if (cut(place, found, base, units))
             return base << UNIT_SHIFT;
@@ -238,16 +110,16 @@ bool kept_fits(size_t bytes, size_t alignment)
 {
     range found;
     return best_place(bytes >> UNIT_SHIFT, alignment >> UNIT_SHIFT, false,
-                      &found) != KEPT_COUNT;
+                      &found) != PLACE_COUNT;
 }
 
 bool kept_take_at(uintptr_t base, size_t bytes)
 {
     uint64_t unit = base >> UNIT_SHIFT;
     uint64_t units = bytes >> UNIT_SHIFT;
-    unsigned end = places();
+    unsigned end = places_end();
     for (unsigned i = 0; i < end; i++) {
-        range now = look(i);
+        range now = place_look(i);
         if (now != 0 && base_of(now) == unit && units_of(now) >= units)
             return cut(i, now, unit, units);
     }
@@ -257,16 +129,16 @@ bool kept_take_at(uintptr_t base, size_t bytes)
 /* The lowest range that was used, and the unused one in front of it. */
 static void find_lowest(struct seen *lowest, struct seen *front)
 {
-    unsigned end = places();
+    unsigned end = places_end();
     *lowest = *front = (struct seen){0};
     for (unsigned i = 0; i < end; i++) {
-        range now = look(i);
+        range now = place_look(i);
         if (now != 0 && !is_unused(now) &&
             (lowest->what == 0 || now < lowest->what))
             *lowest = (struct seen){now, i};
     }
     for (unsigned i = 0; i < end; i++) {
-        range now = look(i);
+        range now = place_look(i);
         if (is_unused(now) && end_of(now) == base_of(lowest->what))
             *front = (struct seen){now, i};
     }
@@ -295,12 +167,12 @@ uintptr_t kept_extend(size_t bytes, size_t *fresh)
     uint64_t base = end_of(lowest.what) - units;
     if (!cut(front.place, front.what, base, units - length))
         return 0;
-    if (replace(lowest.place, lowest.what, 0)) {
+    if (place_replace(lowest.place, lowest.what, 0)) {
         *fresh = (units - length) << UNIT_SHIFT;
         return base << UNIT_SHIFT;
     }
     /* Another thread has taken some of it meanwhile. */
-    unmap(put(part(front.what, base, end_of(front.what))));
+    keep(part(front.what, base, end_of(front.what)));
     return 0;
 }
 
@@ -316,8 +188,8 @@ static size_t unmap(range from)
     if (os_unmap(start_of(from), bytes_of(from)))
         return bytes_of(from);
     os_purge(start_of(from), bytes_of(from));
-    range lost = put(range_make(base_of(from), units_of(from),
-                                age_clock() & RANGE_SINCE_MASK));
+    range lost = places_put(range_make(base_of(from), units_of(from),
+                                       age_clock() & RANGE_SINCE_MASK));
     if (lost != 0)
         os_purge(start_of(lost), bytes_of(lost));
     return 0;
@@ -327,7 +199,7 @@ static void give(uintptr_t base, size_t bytes, range like)
 {
     uint64_t units = bytes >> UNIT_SHIFT;
     if (units <= RANGE_LENGTH_MAX)
-        unmap(put(range_make(base >> UNIT_SHIFT, units, like)));
+        keep(range_make(base >> UNIT_SHIFT, units, like));
     else if (!os_unmap((void *)base, bytes))
         os_purge((void *)base, bytes);
 }
@@ -356,10 +228,10 @@ static bool is_older(range left, range right, uint64_t now)
 static size_t find_oldest(uint64_t now, struct seen *used, struct seen *unused)
 {
     uint64_t units = 0;
-    unsigned end = places();
+    unsigned end = places_end();
     *used = *unused = (struct seen){0};
     for (unsigned i = 0; i < end; i++) {
-        range next = look(i);
+        range next = place_look(i);
         struct seen *oldest = is_unused(next) ? unused : used;
         if (next != 0 &&
             (oldest->what == 0 || is_older(next, oldest->what, now)))
@@ -388,7 +260,7 @@ static bool is_aged(range from, uint64_t now)
 size_t kept_drop_step(size_t bound, bool aged_too)
 {
     /* Of a title without large blocks every slow free comes here. */
-    if (likely(places() == 0))
+    if (likely(places_end() == 0))
         return 0;
     struct seen used, unused;
     uint64_t now = age_clock();
@@ -405,7 +277,7 @@ size_t kept_drop(size_t bytes)
 {
     uint64_t now = age_clock();
     size_t dropped = 0;
-    for (unsigned i = 0; i < KEPT_COUNT && dropped < bytes; i++) {
+    for (unsigned i = 0; i < PLACE_COUNT && dropped < bytes; i++) {
         struct seen used, unused;
         size_t rest = bytes - dropped + UNIT_BYTES - 1;
         find_oldest(now, &used, &unused);
@@ -418,10 +290,10 @@ size_t kept_drop(size_t bytes)
 size_t kept_drop_all(void)
 {
     size_t bytes = 0;
-    unsigned end = places();
+    unsigned end = places_end();
     for (unsigned i = 0; i < end; i++) {
-        range next = look(i);
-        if (next != 0 && replace(i, next, 0))
+        range next = place_look(i);
+        if (next != 0 && place_replace(i, next, 0))
             bytes += unmap(next);
     }
     return bytes;
@@ -430,9 +302,9 @@ size_t kept_drop_all(void)
 static size_t sum(bool unused)
 {
     uint64_t units = 0;
-    unsigned end = places();
+    unsigned end = places_end();
     for (unsigned i = 0; i < end; i++) {
-        range next = look(i);
+        range next = place_look(i);
         units += is_unused(next) == unused ? units_of(next) : 0;
     }
     return units << UNIT_SHIFT;

@@ -10,8 +10,9 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/depot.c src/depot.h \
 	src/fatal.c src/fatal.h \
 	src/large.c src/large.h \
-	src/large_kept.c src/large_kept.h src/large_range.h \
+	src/large_kept.c src/large_kept.h \
 	src/large_pages.c src/large_pages.h \
+	src/large_places.c src/large_places.h src/large_range.h \
 	src/magazine.h \
 	src/metadata.c src/metadata.h \
 	src/options.c src/options.h \

@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include "large_kept.h"
 #include "os.h"
@@ -248,6 +249,56 @@ static void use_at_one_end_does_not_keep_the_rest(void **state)
     assert_true(os_unmap(base + 6 * MIB, 2 * MIB));
 }
 
+/* --- how long it takes --- */
+
+static uint64_t cpu_time(void)
+{
+    struct timespec now;
+
+    require(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
+}
+
+static void look(void)
+{
+    require(!kept_fits(MIB, UNIT));
+}
+
+static void take_in_vain(void)
+{
+    require(take(MIB) == NULL);
+}
+
+/* Of ten calls, in the best of many tries. */
+static uint64_t shortest_time(void (*call)(void))
+{
+    uint64_t shortest = UINT64_MAX;
+
+    for (int i = 0; i < 200; i++) {
+        uint64_t start = cpu_time();
+        for (int j = 0; j < 10; j++)
+            call();
+        uint64_t time = cpu_time() - start;
+        if (time < shortest)
+            shortest = time;
+    }
+    return shortest;
+}
+
+/* Nothing can be joined, so that nobody need compare all with all. */
+static void a_take_in_vain_looks_once_at_each_range(void **state)
+{
+    char *base = map((size_t)2 * PLACES * UNIT);
+
+    (void)state;
+    for (size_t i = 0; i < PLACES; i++)
+        give(base + 2 * i * UNIT, UNIT);
+    assert_in_range(shortest_time(take_in_vain), 0, 5 * shortest_time(look));
+    kept_drop_all();
+    for (size_t i = 1; i < 2 * PLACES; i += 2)
+        require(os_unmap(base + i * UNIT, UNIT));
+}
+
 /* --- threads --- */
 
 enum { THREADS = 4, SHARED_UNITS = 1024 };
@@ -387,6 +438,7 @@ int main(void)
         cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
         cmocka_unit_test(the_oldest_range_goes_first),
         cmocka_unit_test(use_at_one_end_does_not_keep_the_rest),
+        cmocka_unit_test(a_take_in_vain_looks_once_at_each_range),
         cmocka_unit_test(threads_that_cut_and_join_lose_nothing),
         cmocka_unit_test(halves_that_missed_each_other_are_joined),
     };

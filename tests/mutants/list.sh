@@ -341,8 +341,16 @@ mutant neighbours_are_never_joined plain src/large_range.h \
     's/end_of(low) == base_of(high) \&\&/false \&\&/' \
     unit_large_kept unit_large
 mutant neighbours_that_lie_apart_stay_apart plain src/large_kept.c \
-    's/place == KEPT_COUNT \&\& !rejoin()/place == KEPT_COUNT/' \
+    's/rejoined || !rejoin()/true/' \
     unit_large_kept
+mutant neighbours_are_looked_for_at_each_miss plain src/large_places.c \
+    's/if (!atomic_load_explicit(\&large_places.apart, memory_order_relaxed))/if (false)/' \
+    unit_large_kept
+mutant puts_at_once_do_not_tell plain src/large_places.c \
+    's/memory_order_acq_rel) != before)/memory_order_acq_rel) < before)/' \
+    unit_large_kept
+mutant neighbours_that_lie_apart_are_not_sorted plain src/large_places.c \
+    's/gap != 0; gap/false; gap/' unit_large_kept
 mutant a_joined_range_has_the_age_of_the_last plain src/large_range.h \
     's/units_of(low) >= units_of(high) ? low : high)/high)/' unit_large_kept
 mutant a_range_never_grows_old plain src/large_kept.c \
@@ -363,7 +371,7 @@ mutant what_a_block_gives_up_is_lost plain src/large.c \
 mutant what_a_block_gives_up_knows_no_bound plain src/large.c \
     's/    keep((uintptr_t)block + bytes/    kept_give((uintptr_t)block + bytes/' \
     unit_large_bounds
-mutant the_last_comer_has_no_place plain src/large_kept.c \
+mutant the_last_comer_has_no_place plain src/large_places.c \
     's/units_of(shortest) >= units_of(new)/true/' unit_large_kept
 mutant a_cap_empties_all plain src/large_kept.c \
     's/dropped != 0 ? dropped : kept_drop_all()/kept_drop_all()/' \
@@ -422,7 +430,7 @@ mutant no_less_is_mapped_in_front plain src/large.c \
 mutant a_range_is_made_longer_though_it_fits plain src/large_kept.c \
     's/length >= units || units_of/units_of/' unit_large_unused
 mutant a_front_is_lost_with_the_race_for_its_range plain src/large_kept.c \
-    's/unmap(put(part(front.what, base, end_of(front.what))));//' unit_large_unused
+    's/keep(part(front.what, base, end_of(front.what)));//' unit_large_unused
 mutant a_range_is_taken_though_its_front_is_not plain src/large_kept.c \
     's/if (!cut(front.place, front.what, base, units - length))/if (!cut(front.place, front.what, base, units - length) \&\& false)/' \
     unit_large_unused
@@ -438,7 +446,7 @@ mutant any_number_of_bytes_is_mapped_ahead plain src/large.c \
 mutant what_is_unused_is_mapped_once_more plain src/large.c \
     's/size_t unused = kept_unused_bytes();/size_t unused = 0;/' \
     unit_large_bounds
-mutant a_kept_range_is_not_published tsan src/large_kept.c \
+mutant a_kept_range_is_not_published tsan src/large_places.h \
     's/memory_order_acq_rel/memory_order_relaxed/' unit_large_kept
 
 # --- The system ---
