@@ -2,6 +2,7 @@
 #include "large_kept.h"
 
 #include "compiler.h"
+#include "large_overflow.h"
 #include "large_places.h"
 #include "large_range.h"
 #include "os.h"
@@ -22,20 +23,41 @@ static uint64_t age_clock(void)
     return os_now_coarse() >> RANGE_AGE_SHIFT;
 }
 
-/* Unmaps a range that is not kept, if it is one.  Returns the bytes. */
-static size_t unmap(range from);
+static range make_used(range from)
+{
+    return range_make(base_of(from), units_of(from),
+                      age_clock() & RANGE_SINCE_MASK);
+}
+
+/* What has lost its place, if it is a range, waits for another one.  Without
+ * pages it can go at once. */
+static void settle(range lost)
+{
+    if (lost == 0)
+        return;
+    if (!is_unused(lost) || !os_unmap(start_of(lost), bytes_of(lost)))
+        overflow_push(lost);
+}
 
 /* Keeps a range, joined with its neighbours. */
 static void keep(range new)
 {
-    unmap(places_put(new));
+    settle(places_put(new));
+}
+
+/* A place has become empty. */
+static void refill(void)
+{
+    range waiting = overflow_pop();
+    if (waiting != 0)
+        keep(make_used(waiting));
 }
 
 static bool rejoin(void)
 {
     range lost;
     bool any = places_rejoin(&lost);
-    unmap(lost);
+    settle(lost);
     return any;
 }
 
@@ -72,6 +94,8 @@ static bool cut(unsigned place, range from, uint64_t base, uint64_t units)
         return false;
     if (before != 0 && behind != 0)
         keep(behind);
+    else if (before == 0 && behind == 0)
+        refill();
     return true;
 }
 
@@ -178,23 +202,6 @@ uintptr_t kept_extend(size_t bytes, size_t *fresh)
 
 /* --- Giving --------------------------------------------------------------- */
 
-/* What the system does not unmap gives its pages back and is kept.  If that
- * takes the last place from another one, its pages go back too, and only its
- * address space is lost. */
-static size_t unmap(range from)
-{
-    if (from == 0)
-        return 0;
-    if (os_unmap(start_of(from), bytes_of(from)))
-        return bytes_of(from);
-    os_purge(start_of(from), bytes_of(from));
-    range lost = places_put(range_make(base_of(from), units_of(from),
-                                       age_clock() & RANGE_SINCE_MASK));
-    if (lost != 0)
-        os_purge(start_of(lost), bytes_of(lost));
-    return 0;
-}
-
 static void give(uintptr_t base, size_t bytes, range like)
 {
     uint64_t units = bytes >> UNIT_SHIFT;
@@ -215,6 +222,17 @@ void kept_give_unused(uintptr_t base, size_t bytes)
 }
 
 /* --- Dropping ------------------------------------------------------------- */
+
+/* Unmaps a range that has been taken out of its place.  What the system does
+ * not unmap gives its pages back and is kept.  Returns the bytes. */
+static size_t unmap(range from)
+{
+    if (os_unmap(start_of(from), bytes_of(from)))
+        return bytes_of(from);
+    os_purge(start_of(from), bytes_of(from));
+    keep(make_used(from));
+    return 0;
+}
 
 /* Whether a range is older than another one, or as old and lower. */
 static bool is_older(range left, range right, uint64_t now)
@@ -252,6 +270,37 @@ static size_t drop_piece(struct seen from, uint64_t units)
     return unmap(range_make(base_of(from.what), units, from.what));
 }
 
+/* The same with what has no place. */
+static size_t drop_waiting_piece(uint64_t units)
+{
+    range from = overflow_pop();
+    if (from == 0)
+        return 0;
+    if (units > units_of(from))
+        units = units_of(from);
+    uint64_t end = base_of(from) + units;
+    range piece = part(from, base_of(from), end);
+    range rest = part(from, end, end_of(from));
+    if (!os_unmap(start_of(piece), bytes_of(piece))) {
+        os_purge(start_of(piece), bytes_of(piece));
+        overflow_push(from);
+        return 0;
+    }
+    if (rest != 0)
+        overflow_push(rest);
+    return bytes_of(piece);
+}
+
+static size_t drop_waiting(void)
+{
+    size_t bytes = 0, step;
+    do {
+        step = drop_waiting_piece(RANGE_LENGTH_MAX);
+        bytes += step;
+    } while (step != 0);
+    return bytes;
+}
+
 static bool is_aged(range from, uint64_t now)
 {
     return from != 0 && age_of(from, now) > AGE_MAX;
@@ -264,7 +313,12 @@ size_t kept_drop_step(size_t bound, bool aged_too)
         return 0;
     struct seen used, unused;
     uint64_t now = age_clock();
-    size_t bytes = find_oldest(now, &used, &unused);
+    size_t bytes = find_oldest(now, &used, &unused) + overflow_bytes();
+    if (bytes > bound || aged_too) {
+        size_t dropped = drop_waiting_piece(DROP_UNITS);
+        if (dropped != 0)
+            return dropped;
+    }
     if (bytes > bound || (aged_too && is_aged(used.what, now)))
         return drop_piece(used, DROP_UNITS);
     /* It has no pages, so that it can go at once. */
@@ -296,7 +350,7 @@ size_t kept_drop_all(void)
         if (next != 0 && place_replace(i, next, 0))
             bytes += unmap(next);
     }
-    return bytes;
+    return bytes + drop_waiting();
 }
 
 static size_t sum(bool unused)
@@ -312,7 +366,7 @@ static size_t sum(bool unused)
 
 size_t kept_bytes(void)
 {
-    return sum(false);
+    return sum(false) + overflow_bytes();
 }
 
 size_t kept_unused_bytes(void)

@@ -35,9 +35,9 @@ uintptr_t kept_front(size_t bytes, size_t *lacking);
 /* Whether kept_take() has `bytes`. */
 bool kept_fits(size_t bytes, size_t alignment);
 
-/* Keeps a range.  When all places are taken, the shortest of all is unmapped
- * instead; and so is a range that is longer than a word can say (64 GiB, 32 with
- * addresses of 48 bits). */
+/* Keeps a range.  When all places are taken, the shortest of all waits for one
+ * and is not found meanwhile; unmapped is a range that is longer than a word
+ * can say (64 GiB, 32 with addresses of 48 bits). */
 void kept_give(uintptr_t base, size_t bytes);
 
 /* Keeps memory that was just mapped: it has no pages, and so does not count in
@@ -49,9 +49,10 @@ void kept_give_unused(uintptr_t base, size_t bytes);
  * not count in what these return.
  */
 
-/* Unmaps a piece of the oldest used range, which takes about 10 us, if more
- * than `bound` bytes are kept; with `aged_too` also if it has been kept for
- * long, or an unused range that has been, as a whole.  Returns the bytes. */
+/* Unmaps a piece of a range that has no place or of the oldest used one, which
+ * takes about 10 us, if more than `bound` bytes are kept; with `aged_too` also
+ * if it has no place or has been kept for long, or an unused range that has
+ * been, as a whole.  Returns the bytes. */
 size_t kept_drop_step(size_t bound, bool aged_too);
 
 /* Unmaps unused ranges, then the oldest ones, `bytes` of them if there are as

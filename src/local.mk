@@ -11,6 +11,7 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/fatal.c src/fatal.h \
 	src/large.c src/large.h \
 	src/large_kept.c src/large_kept.h \
+	src/large_overflow.c src/large_overflow.h \
 	src/large_pages.c src/large_pages.h \
 	src/large_places.c src/large_places.h src/large_range.h \
 	src/magazine.h \

@@ -130,6 +130,7 @@ white_box_tests = \
 	%D%/unit_large \
 	%D%/unit_large_bounds \
 	%D%/unit_large_kept \
+	%D%/unit_large_overflow \
 	%D%/unit_large_pages \
 	%D%/unit_large_unused \
 	%D%/unit_metadata \
@@ -161,6 +162,8 @@ TESTS += $(white_box_tests)
 %C%_unit_large_bounds_LDADD = $(white_box_ldadd)
 %C%_unit_large_kept_CFLAGS = $(white_box_cflags)
 %C%_unit_large_kept_LDADD = $(white_box_ldadd)
+%C%_unit_large_overflow_CFLAGS = $(white_box_cflags)
+%C%_unit_large_overflow_LDADD = $(white_box_ldadd)
 %C%_unit_large_pages_CFLAGS = $(white_box_cflags)
 %C%_unit_large_pages_LDADD = $(white_box_ldadd)
 %C%_unit_large_unused_CFLAGS = $(white_box_cflags)

@@ -128,6 +128,25 @@ static void a_new_mapping_gives_a_step_back(void **state)
     large_drop_all();
 }
 
+/* More than there are places for, all apart. */
+static void a_free_without_a_place_gives_a_step_back(void **state)
+{
+    enum { COUNT = 900 };
+    static void *blocks[COUNT];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = allocate(2 * MIB);
+    for (size_t i = 0; i < COUNT; i += 2)
+        require(unmapped_by_free(blocks[i]) <= STEP);
+    for (size_t i = 1; i < COUNT; i += 2)
+        require(unmapped_by_free(blocks[i]) <= STEP);
+    while (large_drop_step(false) != 0)
+        ;
+    assert_in_range(large_totals().cached_bytes, 48 * MIB - STEP, 48 * MIB);
+    large_drop_all();
+}
+
 /* A free of a small block may let go of several, and still gives back once. */
 static void a_free_of_a_small_block_gives_a_step_back(void **state)
 {
@@ -418,6 +437,7 @@ int main(void)
         cmocka_unit_test(a_part_of_what_is_live_is_kept_besides),
         cmocka_unit_test(what_blocks_give_up_is_bounded_too),
         cmocka_unit_test(a_new_mapping_gives_a_step_back),
+        cmocka_unit_test(a_free_without_a_place_gives_a_step_back),
         cmocka_unit_test(a_free_of_a_small_block_gives_a_step_back),
         cmocka_unit_test(as_much_as_is_live_is_mapped_ahead),
         cmocka_unit_test(what_is_mapped_ahead_is_bounded),

@@ -108,45 +108,123 @@ static void what_lies_at_an_address_can_be_taken(void **state)
     assert_true(os_unmap(base, 4 * MIB));
 }
 
-/* Every second unit, so that nothing can be joined. */
-static void what_has_no_place_is_unmapped(void **state)
+/* --- more ranges than there are places --- */
+
+enum { APART_UNITS = 8, APART = APART_UNITS * UNIT, OVER = 40,
+       APART_COUNT = PLACES + OVER };
+
+/* Keeps every other of so many ranges, so that nothing can be joined. */
+static char *give_apart(size_t count)
 {
-    enum { UNITS = 2 * PLACES + 60 };
-    char *base = map((size_t)UNITS * UNIT);
-    size_t mapped = os_mapped_bytes();
+    char *base = map(2 * count * APART);
+
+    for (size_t i = 0; i < count; i++)
+        give(base + 2 * i * APART, APART);
+    return base;
+}
+
+static void unmap_between(const char *base, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        require(os_unmap((char *)base + (2 * i + 1) * APART, APART));
+}
+
+static void what_has_no_place_goes_in_small_steps(void **state)
+{
+    char *base = give_apart(APART_COUNT);
+    size_t bytes = 0, kept = (size_t)APART_COUNT * APART;
 
     (void)state;
-    for (size_t i = 0; i < UNITS; i += 2)
-        give(base + i * UNIT, UNIT);
-    assert_int_equal(kept_bytes(), (size_t)PLACES * UNIT);
-    assert_int_equal(mapped - os_mapped_bytes(),
-                     (size_t)(UNITS / 2 - PLACES) * UNIT);
+    assert_int_equal(kept_bytes(), kept);
+    assert_int_equal(kept_drop_step(kept, false), 0);
+    assert_int_equal(kept_drop_step(kept - 1, false), 256 * KIB);
+    bytes = 256 * KIB;
+    for (size_t step = 1; step != 0; bytes += step) {
+        step = kept_drop_step(SIZE_MAX, true);
+        assert_in_range(step, 0, 256 * KIB);
+    }
+    assert_int_equal(bytes, (size_t)OVER * APART);
+    assert_int_equal(kept_bytes(), (size_t)PLACES * APART);
     /* What can be joined needs no place. */
-    give(base + UNIT, UNIT);
-    assert_int_equal(kept_bytes(), (size_t)(PLACES + 1) * UNIT);
-    assert_int_equal(kept_drop_all(), (size_t)(PLACES + 1) * UNIT);
-    for (size_t i = 3; i < UNITS; i += 2)
-        require(os_unmap(base + i * UNIT, UNIT));
+    give(base + APART, APART);
+    assert_int_equal(kept_drop_step(SIZE_MAX, true), 0);
+    assert_int_equal(kept_drop_all(), (size_t)(PLACES + 1) * APART);
+    unmap_between(base + 2 * APART, APART_COUNT - 1);
+}
+
+static void no_free_calls_the_system_when_there_is_no_place(void **state)
+{
+    uint64_t calls = os_kernel_calls();
+    char *base = give_apart(APART_COUNT);
+
+    (void)state;
+    assert_int_equal(os_kernel_calls() - calls, 1); /* to map it */
+    assert_int_equal(kept_drop_all(), (size_t)APART_COUNT * APART);
+    unmap_between(base, APART_COUNT);
+}
+
+static void what_waits_comes_when_there_is_a_place(void **state)
+{
+    static bool seen[APART_COUNT];
+    char *base = give_apart(APART_COUNT);
+    uint64_t calls = os_kernel_calls();
+
+    (void)state;
+    for (size_t i = 0; i < APART_COUNT; i++) {
+        size_t offset = (size_t)(take(APART) - base);
+        assert_int_equal(offset % (2 * APART), 0);
+        assert_in_range(offset / (2 * APART), 0, APART_COUNT - 1);
+        assert_false(seen[offset / (2 * APART)]);
+        seen[offset / (2 * APART)] = true;
+    }
+    assert_int_equal(kept_bytes(), 0);
+    assert_int_equal(os_kernel_calls(), calls);
+    assert_true(os_unmap(base, (size_t)2 * APART_COUNT * APART));
+}
+
+static void what_has_no_place_makes_room_too(void **state)
+{
+    char *base = give_apart(APART_COUNT);
+
+    (void)state;
+    assert_int_equal(kept_drop(OVER * APART), (size_t)OVER * APART);
+    assert_int_equal(kept_drop(APART), APART);
+    assert_int_equal(kept_drop_all(), (size_t)(PLACES - 1) * APART);
+    assert_int_equal(kept_drop_all(), 0);
+    unmap_between(base, APART_COUNT);
 }
 
 static void the_shortest_gives_way_when_there_is_no_place(void **state)
 {
-    char *base = map((size_t)(2 * PLACES + 8) * UNIT);
-    size_t mapped = os_mapped_bytes();
+    char *base = give_apart(PLACES);
+    char *long_one = map(2 * APART);
 
     (void)state;
-    for (size_t i = 0; i < PLACES; i++)
-        give(base + 2 * i * UNIT, UNIT);
-    give(base + (size_t)2 * PLACES * UNIT, 3 * UNIT);
-    assert_int_equal(mapped - os_mapped_bytes(), UNIT);
-    assert_int_equal(kept_bytes(), (size_t)(PLACES + 2) * UNIT);
-    assert_ptr_equal(take(3 * UNIT), base + (size_t)2 * PLACES * UNIT);
-    give(base + (size_t)2 * PLACES * UNIT, 3 * UNIT);
-    kept_drop_all();
-    for (size_t i = 1; i < 2 * PLACES; i += 2)
-        require(os_unmap(base + i * UNIT, UNIT));
-    require(os_unmap(base + (size_t)(2 * PLACES + 3) * UNIT, 5 * UNIT));
+    give(long_one, 2 * APART);
+    assert_int_equal(kept_bytes(), (size_t)(PLACES + 2) * APART);
+    assert_ptr_equal(take(2 * APART), long_one);
+    give(long_one, 2 * APART);
+    assert_int_equal(kept_drop_all(), (size_t)(PLACES + 2) * APART);
+    unmap_between(base, PLACES);
 }
+
+/* It has no pages. */
+static void unused_memory_without_a_place_goes_at_once(void **state)
+{
+    char *unused = map(APART - UNIT);
+    kept_give_unused((uintptr_t)unused, APART - UNIT);
+    size_t mapped = os_mapped_bytes();
+    char *base = give_apart(PLACES);
+
+    (void)state;
+    assert_int_equal(kept_unused_bytes(), 0);
+    assert_int_equal(os_mapped_bytes() - mapped,
+                     (size_t)2 * PLACES * APART - (APART - UNIT));
+    assert_int_equal(kept_drop_all(), (size_t)PLACES * APART);
+    unmap_between(base, PLACES);
+}
+
+/* --- dropping --- */
 
 static void what_is_asked_for_goes_the_oldest_first(void **state)
 {
@@ -371,6 +449,50 @@ static void threads_that_cut_and_join_lose_nothing(void **state)
     assert_true(os_unmap(shared, bytes));
 }
 
+/* Most of the units wait; each that is taken lets one come. */
+static void *take_and_give_units(void *argument)
+{
+    enum { ROUNDS = UNDER_SANITIZER ? 5000 : 50000, HELD = 4 };
+    char *held[HELD] = {NULL};
+    unsigned id = (unsigned)(uintptr_t)argument;
+
+    for (size_t i = 0; i < ROUNDS + HELD; i++) {
+        char **block = &held[i % HELD];
+        if (*block != NULL) {
+            (*block)[0]++;
+            own(*block, UNIT, id, 0);
+            give(*block, UNIT);
+        }
+        *block = i < ROUNDS ? take(UNIT) : NULL;
+        if (*block == NULL)
+            continue;
+        own(*block, UNIT, 0, id);
+        (*block)[0]++;
+    }
+    return NULL;
+}
+
+static void *run_take_and_give_units(void *argument)
+{
+    static _Atomic(uintptr_t) ids;
+
+    (void)argument;
+    return take_and_give_units((void *)(atomic_fetch_add(&ids, 1) + 1));
+}
+
+static void threads_take_and_give_what_has_no_place(void **state)
+{
+    (void)state;
+    shared = map((size_t)SHARED_UNITS * UNIT);
+    for (size_t i = 0; i < SHARED_UNITS; i += 2)
+        give(shared + i * UNIT, UNIT);
+    run_threads(THREADS, run_take_and_give_units, NULL, 0);
+    assert_int_equal(kept_bytes(), (size_t)SHARED_UNITS / 2 * UNIT);
+    assert_int_equal(kept_drop_all(), (size_t)SHARED_UNITS / 2 * UNIT);
+    for (size_t i = 1; i < SHARED_UNITS; i += 2)
+        require(os_unmap(shared + i * UNIT, UNIT));
+}
+
 /* --- two halves that come back at once --- */
 
 enum { HALVES_ROUNDS = UNDER_SANITIZER ? 3000 : 50000 };
@@ -431,8 +553,12 @@ int main(void)
         cmocka_unit_test(the_shortest_range_that_fits_is_taken),
         cmocka_unit_test(an_aligned_part_is_cut_out_of_the_middle),
         cmocka_unit_test(what_lies_at_an_address_can_be_taken),
-        cmocka_unit_test(what_has_no_place_is_unmapped),
+        cmocka_unit_test(what_has_no_place_goes_in_small_steps),
+        cmocka_unit_test(no_free_calls_the_system_when_there_is_no_place),
+        cmocka_unit_test(what_waits_comes_when_there_is_a_place),
+        cmocka_unit_test(what_has_no_place_makes_room_too),
         cmocka_unit_test(the_shortest_gives_way_when_there_is_no_place),
+        cmocka_unit_test(unused_memory_without_a_place_goes_at_once),
         cmocka_unit_test(what_is_asked_for_goes_the_oldest_first),
         cmocka_unit_test(what_was_freed_just_now_is_not_old),
         cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
@@ -440,6 +566,7 @@ int main(void)
         cmocka_unit_test(use_at_one_end_does_not_keep_the_rest),
         cmocka_unit_test(a_take_in_vain_looks_once_at_each_range),
         cmocka_unit_test(threads_that_cut_and_join_lose_nothing),
+        cmocka_unit_test(threads_take_and_give_what_has_no_place),
         cmocka_unit_test(halves_that_missed_each_other_are_joined),
     };
 

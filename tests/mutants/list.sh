@@ -373,6 +373,24 @@ mutant what_a_block_gives_up_knows_no_bound plain src/large.c \
     unit_large_bounds
 mutant the_last_comer_has_no_place plain src/large_places.c \
     's/units_of(shortest) >= units_of(new)/true/' unit_large_kept
+mutant what_has_no_place_is_unmapped_at_once plain src/large_kept.c \
+    's/if (!is_unused(lost) ||/if (/' unit_large_kept unit_large_bounds
+mutant unused_memory_waits_for_a_place plain src/large_kept.c \
+    's/if (!is_unused(lost) ||/if (true ||/' unit_large_kept
+mutant what_has_no_place_waits_for_ever plain src/large_kept.c \
+    's/keep(make_used(waiting));/overflow_push(waiting);/' unit_large_kept
+mutant what_waits_does_not_count plain src/large_kept.c \
+    's/ + overflow_bytes()//' unit_large_kept
+mutant what_waits_goes_as_a_whole plain src/large_kept.c \
+    's/drop_waiting_piece(DROP_UNITS)/drop_waiting_piece(RANGE_LENGTH_MAX)/' \
+    unit_large_kept
+mutant a_waiting_range_has_no_generation plain src/large_overflow.c \
+    's/before + 1)/before)/' unit_large_overflow
+mutant a_waiting_range_is_not_published tsan src/large_overflow.c \
+    's/memory_order_release/memory_order_relaxed/' unit_large_overflow
+mutant a_waiting_range_looks_like_a_block plain src/large_overflow.c \
+    's/RANGE_LENGTH_SHIFT;/RANGE_LENGTH_SHIFT | (from \& 1);/' \
+    unit_large_overflow
 mutant a_cap_empties_all plain src/large_kept.c \
     's/dropped != 0 ? dropped : kept_drop_all()/kept_drop_all()/' \
     unit_large_bounds

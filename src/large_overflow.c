@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#include "large_overflow.h"
+
+#include <stdatomic.h>
+
+#include "compiler.h"
+
+/*
+ * The uppermost range: its first unit, and a generation that each pop counts
+ * up.  A pop that has read the link of a range fails when that range has been
+ * away meanwhile, unless there have been a multiple of 2^32 pops.
+ *
+ * A range is linked by the word that the page map has for its first unit, which
+ * says its length and where the next one starts (as a range does of its own
+ * base).  Its lowest bit is 0: to a stray pointer it is no block's word.
+ *
+ * Owner:   of a link the one who has taken the range or not yet put it.
+ * Readers: everybody who pops, hence the generation; the page map stays.
+ */
+typedef uint64_t head_word;
+enum { HEAD_BASE_SHIFT = 32 };
+_Static_assert(ADDRESS_BITS - UNIT_SHIFT <= 64 - HEAD_BASE_SHIFT,
+               "a base fits");
+_Static_assert(RANGE_LENGTH_SHIFT > 0, "a link is even");
+
+static _Alignas(CACHE_LINE_PAIR) _Atomic(head_word) head;
+
+/* A count: relaxed.  Higher than the truth for a moment, not lower. */
+static _Atomic(uint64_t) all_units;
+
+static uint64_t top_of(head_word from)
+{
+    return from >> HEAD_BASE_SHIFT;
+}
+
+static head_word head_make(uint64_t top, head_word generation)
+{
+    return top << HEAD_BASE_SHIFT | (uint32_t)generation;
+}
+
+static range read_link(uint64_t base)
+{
+    void *start = (void *)(uintptr_t)(base << UNIT_SHIFT);
+    return (range)(uintptr_t)page_map_descriptor(start);
+}
+
+static void write_link(range from, uint64_t next)
+{
+    void *start = start_of(from);
+    uint64_t length = units_of(from) << RANGE_LENGTH_SHIFT;
+    page_map_set((uintptr_t)start, 1, page_map_entry(start),
+                 (void *)(uintptr_t)(next << RANGE_BASE_SHIFT | length));
+}
+
+void overflow_push(range new)
+{
+    atomic_fetch_add_explicit(&all_units, units_of(new), memory_order_relaxed);
+    head_word before = atomic_load_explicit(&head, memory_order_relaxed);
+    do
+        write_link(new, top_of(before));
+    /* Publishes the range and its link; pairs with overflow_pop(). */
+    while (!atomic_compare_exchange_weak_explicit(
+        &head, &before, head_make(base_of(new), before), memory_order_release,
+        memory_order_relaxed));
+}
+
+range overflow_pop(void)
+{
+    /* Acquires the link, and the range if it is ours then; pairs with
+     * overflow_push(). */
+    head_word before = atomic_load_explicit(&head, memory_order_acquire);
+    while (top_of(before) != 0) {
+        range link = read_link(top_of(before));
+        if (!atomic_compare_exchange_weak_explicit(
+                &head, &before, head_make(base_of(link), before + 1),
+                memory_order_acquire, memory_order_acquire))
+            continue;
+        atomic_fetch_sub_explicit(&all_units, units_of(link),
+                                  memory_order_relaxed);
+        return range_make(top_of(before), units_of(link), 0);
+    }
+    return 0;
+}
+
+size_t overflow_bytes(void)
+{
+    return atomic_load_explicit(&all_units, memory_order_relaxed) << UNIT_SHIFT;
+}

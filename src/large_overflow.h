@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Kept ranges for which there is no place: a stack without bound, which needs
+ * no memory.  They are not found by what they have, and only wait for a place
+ * or for being unmapped in steps.
+ */
+#ifndef PARTYALLOC_LARGE_OVERFLOW_H
+#define PARTYALLOC_LARGE_OVERFLOW_H
+
+#include <stddef.h>
+
+#include "large_range.h"
+
+/* Puts a range, whose part of the page map exists. */
+void overflow_push(range new);
+
+/* Takes the one that was put last; 0: there is none.  Its age is not known, and
+ * it counts as used. */
+range overflow_pop(void);
+
+/* The bytes of all. */
+size_t overflow_bytes(void);
+
+#endif
