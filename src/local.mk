@@ -17,7 +17,7 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/magazine.h \
 	src/metadata.c src/metadata.h \
 	src/options.c src/options.h \
-	src/os_linux.c src/os.h \
+	src/os_linux.c src/os.h src/os_account.c src/os_account.h \
 	src/page_map.c src/page_map.h \
 	src/service.c \
 	src/size_class.c src/size_class.h \

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "compiler.h"
+#include "os_account.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000 /* Linux 4.17 */
@@ -56,39 +57,12 @@ struct os_calls os_calls = {
 /* How often a call that the kernel asks to repeat is repeated. */
 enum { EAGAIN_RETRIES = 8 };
 
-/* Counts; each stands alone, so relaxed. */
-static _Atomic(size_t) mapped;
-static _Atomic(size_t) mapped_peak;
-static _Atomic(size_t) limit;
+/* A count, so relaxed. */
 static _Atomic(uint64_t) calls;
 
 static void count_call(void)
 {
     atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
-}
-
-/* Takes `bytes` out of the limit before they are mapped, so that threads that
- * map at once cannot pass it together. */
-static bool account(size_t bytes)
-{
-    size_t cap = atomic_load_explicit(&limit, memory_order_relaxed);
-    size_t now =
-        atomic_fetch_add_explicit(&mapped, bytes, memory_order_relaxed) + bytes;
-    if (unlikely(cap != 0 && now > cap)) {
-        atomic_fetch_sub_explicit(&mapped, bytes, memory_order_relaxed);
-        return false;
-    }
-    size_t peak = atomic_load_explicit(&mapped_peak, memory_order_relaxed);
-    while (now > peak && !atomic_compare_exchange_weak_explicit(
-                             &mapped_peak, &peak, now, memory_order_relaxed,
-                             memory_order_relaxed))
-        ;
-    return true;
-}
-
-static void unaccount(size_t bytes)
-{
-    atomic_fetch_sub_explicit(&mapped, bytes, memory_order_relaxed);
 }
 
 static char *map_pages(void *wanted, size_t bytes, int flags)
@@ -129,7 +103,7 @@ static void *map(size_t bytes, size_t alignment, size_t counted)
 {
     int saved = errno;
     void *result = NULL;
-    if (account(counted)) {
+    if (account_begin(counted)) {
         /* The kernel places mappings side by side: when all lengths are
          * multiples of the alignment, the first try fits most times. */
         char *address = map_pages(NULL, bytes, 0);
@@ -138,8 +112,7 @@ static void *map(size_t bytes, size_t alignment, size_t counted)
             address = map_with_slack(bytes, alignment);
         }
         result = address;
-        if (address == NULL)
-            unaccount(counted);
+        account_end(counted, address != NULL);
     }
     errno = saved;
     return result;
@@ -166,14 +139,13 @@ bool os_map_at(void *address, size_t bytes)
 {
     int saved = errno;
     bool done = false;
-    if (account(bytes)) {
+    if (account_begin(bytes)) {
         char *there = map_pages(address, bytes, MAP_FIXED_NOREPLACE);
         done = there == address;
         /* Linux before 4.17 takes the address for a hint. */
         if (there != NULL && !done)
             unmap_pages(there, bytes);
-        if (!done)
-            unaccount(bytes);
+        account_end(bytes, done);
     }
     errno = saved;
     return done;
@@ -186,7 +158,7 @@ bool os_unmap(void *address, size_t bytes)
         (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
     bool done = unmap_pages(address, rounded);
     if (done)
-        unaccount(rounded);
+        account_unmapped(rounded);
     errno = saved;
     return done;
 }
@@ -196,9 +168,9 @@ bool os_unmap_for_move(void *to, size_t bytes, size_t moved)
     int saved = errno;
     bool done = unmap_pages(to, bytes);
     if (done)
-        unaccount(bytes - moved);
+        account_unmapped(bytes - moved);
     else
-        atomic_fetch_add_explicit(&mapped, moved, memory_order_relaxed);
+        account_more(moved);
     errno = saved;
     return done;
 }
@@ -326,14 +298,13 @@ void os_advise_huge(void *address, size_t bytes)
 
 bool os_grow(void *address, size_t old_bytes, size_t new_bytes)
 {
-    if (!account(new_bytes - old_bytes))
+    if (!account_begin(new_bytes - old_bytes))
         return false;
     int saved = errno;
     count_call();
     bool done = os_calls.mremap(address, old_bytes, new_bytes, 0) == address;
     errno = saved;
-    if (!done)
-        unaccount(new_bytes - old_bytes);
+    account_end(new_bytes - old_bytes, done);
     return done;
 }
 
@@ -378,21 +349,6 @@ bool os_move(void *from, size_t moved, void *to, size_t bytes)
     }
     errno = saved;
     return done;
-}
-
-void os_set_limit(size_t bytes)
-{
-    atomic_store_explicit(&limit, bytes, memory_order_relaxed);
-}
-
-size_t os_mapped_bytes(void)
-{
-    return atomic_load_explicit(&mapped, memory_order_relaxed);
-}
-
-size_t os_mapped_peak_bytes(void)
-{
-    return atomic_load_explicit(&mapped_peak, memory_order_relaxed);
 }
 
 uint64_t os_kernel_calls(void)

@@ -34,7 +34,7 @@ part_of() {
         slab_retire.c | slab_return.c) echo slab ;;
     thread_cache_*) echo thread_cache ;;
     large_*) echo large ;;
-    os_linux.c) echo os ;;
+    os_linux.c | os_account.[ch]) echo os ;;
     *) echo "${1%.[ch]}" ;;
     esac
 }

@@ -3,8 +3,10 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -172,6 +174,38 @@ static void the_cap_is_hard(void **state)
     assert_int_equal(os_mapped_bytes(), before);
 }
 
+static atomic_bool stop_asking;
+
+static void *ask_for_too_much(void *unused)
+{
+    (void)unused;
+    while (!atomic_load(&stop_asking))
+        require(os_map(64 * MIB) == NULL);
+    return NULL;
+}
+
+/* What one thread asks for in vain takes nothing from the others. */
+static void a_refused_request_takes_no_room_from_others(void **state)
+{
+    enum { ROUNDS = 20000 };
+    pthread_t thread;
+    size_t before = os_mapped_bytes();
+
+    (void)state;
+    os_set_limit(before + 32 * MIB);
+    atomic_store(&stop_asking, false);
+    require(pthread_create(&thread, NULL, ask_for_too_much, NULL) == 0);
+    for (int i = 0; i < ROUNDS; i++) {
+        char *address = os_map(MIB);
+        require(address != NULL && os_mapped_bytes() <= before + 32 * MIB);
+        require(os_unmap(address, MIB));
+    }
+    atomic_store(&stop_asking, true);
+    require(pthread_join(thread, NULL) == 0);
+    os_set_limit(0);
+    assert_int_equal(os_mapped_bytes(), before);
+}
+
 static void a_length_that_cannot_be_is_refused(void **state)
 {
     size_t before = os_mapped_bytes();
@@ -179,6 +213,12 @@ static void a_length_that_cannot_be_is_refused(void **state)
     (void)state;
     assert_null(os_map_aligned((size_t)1 << 62, OS_MAP_ALIGNMENT));
     assert_null(os_map_aligned(OS_MAP_ALIGNMENT, (size_t)1 << 62));
+    assert_null(os_map_aligned(SIZE_MAX - OS_MAP_ALIGNMENT + 1,
+                               OS_MAP_ALIGNMENT));
+    os_set_limit(before + MIB);
+    assert_null(os_map_aligned(SIZE_MAX - OS_MAP_ALIGNMENT + 1,
+                               OS_MAP_ALIGNMENT));
+    os_set_limit(0);
     assert_int_equal(os_mapped_bytes(), before);
 }
 
@@ -392,6 +432,7 @@ int main(void)
         cmocka_unit_test(pages_move_without_being_copied),
         cmocka_unit_test(a_move_that_is_refused_leaves_both_sides),
         cmocka_unit_test(the_cap_is_hard),
+        cmocka_unit_test(a_refused_request_takes_no_room_from_others),
         cmocka_unit_test(a_length_that_cannot_be_is_refused),
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
         /* In its child nothing has been tried yet. */

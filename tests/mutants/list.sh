@@ -469,11 +469,14 @@ mutant a_kept_range_is_not_published tsan src/large_places.h \
 
 # --- The system ---
 
-mutant the_cap_is_soft plain src/os_linux.c \
-    's/cap != 0 \&\& now > cap/cap != 0 \&\& now > cap + (1 << 20)/' \
+mutant the_cap_is_soft plain src/os_account.c \
+    's/bytes > cap - now)/bytes > cap - now + (1 << 20))/' \
     unit_os memory_limit
+mutant a_refused_request_takes_room_for_a_moment plain src/os_account.c \
+    's/size_t now = atomic_load_explicit(&mapped, memory_order_relaxed);/size_t now = atomic_fetch_add(\&mapped, bytes); atomic_fetch_sub(\&mapped, bytes);/' \
+    unit_os
 mutant what_is_unmapped_stays_counted plain src/os_linux.c \
-    '/^bool os_unmap/,/^}/s/unaccount(rounded)/unaccount(0)/' \
+    '/^bool os_unmap/,/^}/s/account_unmapped(rounded)/account_unmapped(0)/' \
     unit_os system_call_faults
 mutant a_free_changes_errno plain src/os_linux.c \
     's/errno = saved;/;/' unit_os system_call_faults small_machine

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the system layer has mapped, and the cap on it.  A part of that layer:
+ * the others see the sums through os.h.
+ *
+ * Bytes are multiples of OS_MAP_ALIGNMENT.
+ */
+#ifndef PARTYALLOC_OS_ACCOUNT_H
+#define PARTYALLOC_OS_ACCOUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Takes bytes out of the cap before they are mapped, so that threads that map
+ * at once cannot pass it together.  False: there is no room, and nothing has
+ * changed meanwhile. */
+bool account_begin(size_t bytes);
+
+/* How that ended: whether they are mapped. */
+void account_end(size_t bytes, bool mapped);
+
+/* So many more are mapped, whatever the cap. */
+void account_more(size_t bytes);
+
+/* They are no more. */
+void account_unmapped(size_t bytes);
+
+#endif
