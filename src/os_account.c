@@ -33,7 +33,6 @@ bool account_begin(size_t bytes)
     } while (!atomic_compare_exchange_weak_explicit(&mapped, &now, now + bytes,
                                                     memory_order_relaxed,
                                                     memory_order_relaxed));
-    raise_peak(now + bytes);
     return true;
 }
 
@@ -41,11 +40,14 @@ void account_end(size_t bytes, bool done)
 {
     if (!done)
         atomic_fetch_sub_explicit(&mapped, bytes, memory_order_relaxed);
+    else
+        raise_peak(atomic_load_explicit(&mapped, memory_order_relaxed));
 }
 
 void account_more(size_t bytes)
 {
     atomic_fetch_add_explicit(&mapped, bytes, memory_order_relaxed);
+    raise_peak(atomic_load_explicit(&mapped, memory_order_relaxed));
 }
 
 void account_unmapped(size_t bytes)

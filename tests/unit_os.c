@@ -45,6 +45,38 @@ static void what_is_mapped_is_counted(void **state)
     assert_true(os_mapped_peak_bytes() >= before + MIB);
 }
 
+static void *refuse_mmap(void *hint, size_t length, int protection, int flags,
+                         int fd, off_t offset)
+{
+    (void)hint, (void)length, (void)protection;
+    (void)flags, (void)fd, (void)offset;
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+/* All of them longer than what was ever mapped. */
+static void what_was_not_mapped_is_in_no_peak(void **state)
+{
+    size_t peak = os_mapped_peak_bytes();
+    char *address = os_map(MIB);
+
+    (void)state;
+    assert_true(os_unmap(address + MIB / 2, MIB / 2));
+    assert_true(os_map_at(address + MIB / 2, MIB / 2));
+    assert_false(os_map_at(address, peak + MIB));
+    assert_false(os_grow(address, MIB / 2, peak + MIB));
+    os_calls.mmap = refuse_mmap;
+    assert_null(os_map(peak + MIB));
+    assert_null(os_map_for_move(peak + 2 * MIB, MIB));
+    os_calls.mmap = mmap;
+    assert_in_range(os_mapped_peak_bytes(), peak, peak + MIB);
+    peak = os_mapped_peak_bytes();
+    char *longer = os_map(peak + MIB);
+    assert_true(os_mapped_peak_bytes() > peak);
+    assert_true(os_unmap(longer, peak + MIB));
+    assert_true(os_unmap(address, MIB));
+}
+
 static void purged_pages_read_as_zero(void **state)
 {
     char *address = os_map(MIB);
@@ -426,6 +458,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mappings_are_zero_and_aligned),
         cmocka_unit_test(what_is_mapped_is_counted),
+        cmocka_unit_test(what_was_not_mapped_is_in_no_peak),
         cmocka_unit_test(purged_pages_read_as_zero),
         cmocka_unit_test(pages_are_present_once_they_are_written),
         cmocka_unit_test(memory_is_mapped_where_there_is_none),

@@ -475,6 +475,9 @@ mutant the_cap_is_soft plain src/os_account.c \
 mutant a_refused_request_takes_room_for_a_moment plain src/os_account.c \
     's/size_t now = atomic_load_explicit(&mapped, memory_order_relaxed);/size_t now = atomic_fetch_add(\&mapped, bytes); atomic_fetch_sub(\&mapped, bytes);/' \
     unit_os
+mutant what_was_not_mapped_is_in_the_peak plain src/os_account.c \
+    '/^bool account_begin/,/^}/s/    return true;/    raise_peak(now + bytes); return true;/' \
+    unit_os
 mutant what_is_unmapped_stays_counted plain src/os_linux.c \
     '/^bool os_unmap/,/^}/s/account_unmapped(rounded)/account_unmapped(0)/' \
     unit_os system_call_faults
