@@ -119,11 +119,12 @@ bool metadata_reserve(size_t bytes)
         make_region((bytes / REGION_BYTES + 1) * REGION_BYTES);
     if (region == NULL)
         return false;
-    bool done = make_present(region, region->bytes);
+    if (!make_present(region, region->bytes))
+        os_touch(region, region->bytes); /* Linux before 5.14 */
     /* Publishes the header to metadata_allocate(); what is left of the one
      * before is given up. */
     atomic_store_explicit(&current, region, memory_order_release);
-    return done;
+    return true;
 }
 
 size_t metadata_bytes(void)

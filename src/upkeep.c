@@ -116,11 +116,11 @@ EXPORTED int partyalloc_reserve(size_t bytes)
 {
     if (bytes > PTRDIFF_MAX)
         return ENOMEM;
-    options_be_quiet();
     size_t metadata =
         (bytes >> METADATA_SHIFT) + METADATA_CONSTANT + MAGAZINE_RESERVE_BYTES;
     if (!reserve(metadata_reserve, metadata) || !reserve(chunk_reserve, bytes))
         return ENOMEM;
+    options_be_quiet(); /* only now: who has no reserve gives back as before */
     depot_reserve(MAGAZINE_RESERVE_BYTES);
     slab_reserve();
     os_now(); /* the page of the clock is one too */

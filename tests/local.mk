@@ -136,6 +136,7 @@ white_box_tests = \
 	%D%/unit_metadata \
 	%D%/unit_os \
 	%D%/unit_page_map \
+	%D%/unit_reserve \
 	%D%/unit_size_class \
 	%D%/unit_slab \
 	%D%/unit_slab_index \
@@ -174,6 +175,8 @@ TESTS += $(white_box_tests)
 %C%_unit_os_LDADD = $(white_box_ldadd)
 %C%_unit_page_map_CFLAGS = $(white_box_cflags)
 %C%_unit_page_map_LDADD = $(white_box_ldadd)
+%C%_unit_reserve_CFLAGS = $(white_box_cflags)
+%C%_unit_reserve_LDADD = $(white_box_ldadd)
 %C%_unit_size_class_CFLAGS = $(white_box_cflags)
 %C%_unit_size_class_LDADD = $(white_box_ldadd)
 %C%_unit_slab_CFLAGS = $(white_box_cflags)

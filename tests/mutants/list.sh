@@ -408,6 +408,11 @@ mutant no_room_is_made_for_a_cache plain src/callbacks.c \
     memory_limit
 mutant no_room_is_made_for_a_reservation plain src/upkeep.c \
     's/if (large_drop(bytes) == 0)/if (true)/' memory_limit
+mutant a_reservation_of_metadata_does_without_its_pages plain src/metadata.c \
+    's/os_touch(region, region->bytes);/;/' unit_reserve
+mutant a_reservation_that_fails_is_kept_quiet_for plain src/upkeep.c \
+    's/^    options_be_quiet();.*//;s/^    size_t metadata =/    options_be_quiet();\n&/' \
+    unit_reserve
 mutant huge_pages_are_never_asked_for plain src/large.c \
     's/option_huge_pages() \&\&/false \&\&/' huge_pages
 mutant huge_pages_are_always_asked_for plain src/large.c \

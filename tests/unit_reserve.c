@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a reservation is made of, and what is left when it cannot be had.
+ *
+ * White box: kernel calls are replaced in os_calls.  Every test runs in a
+ * child, so that it starts from nothing.
+ */
+#include "support.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "options.h"
+#include "os.h"
+
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+enum { BLOCKS = 20000 };
+
+static void *blocks[BLOCKS];
+
+/* Faults and kernel calls of `count` blocks that are written and freed. */
+static void use_without_a_call(size_t count, size_t size)
+{
+    uint64_t calls = os_kernel_calls();
+    uint64_t faults = minor_faults();
+    for (size_t i = 0; i < count; i++) {
+        blocks[i] = partyalloc_allocate(size, ANY_TYPE);
+        require(blocks[i] != NULL);
+        *(volatile char *)blocks[i] = 1;
+    }
+    for (size_t i = 0; i < count; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    faults = minor_faults() - faults;
+    require(os_kernel_calls() == calls);
+    if (!UNDER_SANITIZER)
+        require(faults == 0);
+}
+
+/* The thread has a cache, and this file's memory its pages. */
+static void begin(void)
+{
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] = &blocks[i];
+    partyalloc_free(partyalloc_allocate(1, ANY_TYPE), ANY_TYPE);
+}
+
+/* What the parent of a child has written is copied when the child comes to
+ * write it. */
+static void warm_up(void)
+{
+    for (size_t size = 1; size <= SMALL_SIZE_MAX; size *= 2)
+        partyalloc_free(partyalloc_allocate(size, ANY_TYPE), ANY_TYPE);
+    (void)os_kernel_calls();
+    (void)minor_faults();
+}
+
+/* --- a system that cannot make pages present --- */
+
+static int madvise_of_old(void *address, size_t length, int advice)
+{
+    if (advice == MADV_POPULATE_WRITE) {
+        errno = EINVAL;
+        return -1;
+    }
+    return madvise(address, length, advice);
+}
+
+static void reserve_on_an_old_system(void *unused)
+{
+    (void)unused;
+    os_calls.madvise = madvise_of_old;
+    begin();
+    require(partyalloc_reserve(32 * MIB) == 0);
+    warm_up();
+    use_without_a_call(BLOCKS, 500);
+    use_without_a_call(5000, 3000);
+}
+
+static void pages_are_touched_where_they_cannot_be_made_present(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_on_an_old_system, NULL);
+}
+
+/* --- a reservation that fails --- */
+
+static void give_back_after_a_failure(void *unused)
+{
+    (void)unused;
+    begin();
+    os_set_limit(os_mapped_bytes() + 8 * MIB);
+    require(partyalloc_reserve(64 * MIB) == ENOMEM);
+    require(!option_quiet());
+    os_set_limit(0);
+    require(partyalloc_reserve(MIB) == 0);
+    require(option_quiet());
+}
+
+static void frees_give_back_as_before_when_it_fails(void **state)
+{
+    (void)state;
+    assert_child_succeeds(give_back_after_a_failure, NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(pages_are_touched_where_they_cannot_be_made_present),
+        cmocka_unit_test(frees_give_back_as_before_when_it_fails),
+    };
+
+    return run_all(tests);
+}
