@@ -158,9 +158,11 @@ size_t partyalloc_maintain(uint64_t budget_ns);
  * the statistics shows whether it was enough.  Reserved memory is never given
  * back, and from now on allocate and free give no other memory back either
  * (but for large blocks, if more is kept of them than a bound), but leave that
- * to partyalloc_maintain() and its like.  Calls add up.
+ * to partyalloc_maintain() and its like.  Calls add up.  (What is reserved in
+ * pieces below 512 KiB may not do for the larger of the sizes.)
  *
- * Returns 0, or ENOMEM: what could be mapped by then stays usable.
+ * Returns 0, or ENOMEM: nothing is reserved by the call then, and a smaller one
+ * can be tried.
  */
 int partyalloc_reserve(size_t bytes);
 

@@ -4,14 +4,12 @@
 #include <stdatomic.h>
 
 #include "compiler.h"
+#include "metadata.h"
 #include "os.h"
 #include "page_map.h"
 
 enum {
     CHUNK_UNITS = 64, /* 4 MiB: one kernel call for as much */
-    /* Places for reserved memory: as many calls of chunk_reserve() can have
-     * something left at once. */
-    RESERVE_COUNT = 32,
 };
 
 /*
@@ -22,8 +20,21 @@ typedef uint64_t span;
 enum { SPAN_UNIT_SHIFT = 32 };
 
 static _Atomic(span) current;
-static _Atomic(span) reserves[RESERVE_COUNT];
-static _Atomic(bool) any_reserve;
+
+/* A place for reserved memory; there are as many as were needed at once.  They
+ * are metadata, and stay in their list. */
+struct reserve {
+    _Atomic(span) left;
+    struct reserve *next;
+};
+
+static _Atomic(struct reserve *) reserves;
+
+static struct reserve *first_reserve(void)
+{
+    /* Pairs with add_reserve(). */
+    return atomic_load_explicit(&reserves, memory_order_acquire);
+}
 
 static span span_make(uintptr_t base, size_t units)
 {
@@ -38,6 +49,11 @@ static uintptr_t span_base(span from)
 static uint32_t span_units(span from)
 {
     return (uint32_t)from;
+}
+
+static uintptr_t span_end(span from)
+{
+    return span_base(from) + (uintptr_t)span_units(from) * UNIT_BYTES;
 }
 
 /* Takes `units` from the low end; 0 when there are not as many.  Acquires the
@@ -58,14 +74,11 @@ static uintptr_t take(_Atomic(span) *from, unsigned units)
 
 static uintptr_t take_reserved(unsigned units)
 {
-    if (likely(!atomic_load_explicit(&any_reserve, memory_order_relaxed)))
-        return 0;
-    for (unsigned i = 0; i < RESERVE_COUNT; i++) {
-        uintptr_t base = take(&reserves[i], units);
-        if (base != 0)
-            return base;
-    }
-    return 0;
+    uintptr_t base = 0;
+    for (struct reserve *place = first_reserve(); place != NULL && base == 0;
+         place = place->next)
+        base = take(&place->left, units);
+    return base;
 }
 
 static uintptr_t map(size_t bytes)
@@ -117,38 +130,86 @@ struct grant chunk_grant(unsigned units)
     return (struct grant){.base = base, .reserved = false};
 }
 
-/* Puts a reserved range where nothing is left; false when all are in use. */
-static bool install(span update)
+/* --- Reserving ------------------------------------------------------------ */
+
+/* Both of two ranges that lie side by side; 0: they do not. */
+static span join(span one, span other)
 {
-    for (unsigned i = 0; i < RESERVE_COUNT; i++) {
-        span now = atomic_load_explicit(&reserves[i], memory_order_relaxed);
+    uint64_t units = (uint64_t)span_units(one) + span_units(other);
+    if (units > UINT32_MAX)
+        return 0;
+    if (span_end(one) == span_base(other))
+        return span_make(span_base(one), units);
+    return span_end(other) == span_base(one)
+               ? span_make(span_base(other), units)
+               : 0;
+}
+
+/* What a place is to have when a range comes there beside which it lies, or if
+ * nothing is left there. */
+static span with(span now, span update, bool side_by_side)
+{
+    if (side_by_side)
+        return span_units(now) != 0 ? join(now, update) : 0;
+    return span_units(now) == 0 ? update : 0;
+}
+
+/* Puts a range into a place that there is. */
+static bool put(span update, bool side_by_side)
+{
+    for (struct reserve *place = first_reserve(); place != NULL;
+         place = place->next) {
+        span now = atomic_load_explicit(&place->left, memory_order_relaxed);
+        span next = with(now, update, side_by_side);
         /* Publishes the leaves to take(). */
-        if (span_units(now) == 0 &&
-            atomic_compare_exchange_strong_explicit(&reserves[i], &now, update,
-                                                    memory_order_release,
-                                                    memory_order_relaxed)) {
-            atomic_store_explicit(&any_reserve, true, memory_order_relaxed);
+        if (next != 0 && atomic_compare_exchange_strong_explicit(
+                             &place->left, &now, next, memory_order_release,
+                             memory_order_relaxed))
             return true;
-        }
     }
     return false;
 }
 
-bool chunk_reserve(size_t bytes)
+static bool add_reserve(span update)
+{
+    struct reserve *place =
+        metadata_allocate(sizeof(*place), _Alignof(struct reserve));
+    if (place == NULL)
+        return false;
+    atomic_init(&place->left, update);
+    place->next = first_reserve();
+    /* Publishes the place, and the leaves to take(). */
+    while (!atomic_compare_exchange_weak_explicit(&reserves, &place->next,
+                                                  place, memory_order_release,
+                                                  memory_order_acquire))
+        ;
+    return true;
+}
+
+static bool install(span update)
+{
+    return put(update, true) || put(update, false) || add_reserve(update);
+}
+
+bool chunk_reserve(size_t bytes, size_t metadata)
 {
     size_t units = (bytes + UNIT_BYTES - 1) >> UNIT_SHIFT;
     size_t rounded = units * UNIT_BYTES;
-    if (units == 0 || units > UINT32_MAX)
-        return units == 0;
+    if (units > UINT32_MAX)
+        return false;
+    if (units == 0)
+        return metadata_reserve(metadata);
     uintptr_t base = map(rounded);
     if (base == 0)
         return false;
-    if (!os_populate((void *)base, rounded))
-        os_touch((void *)base, rounded);
-    /* The page map's lines of the range are touched as well. */
-    page_map_set(base, units, 0, NULL);
-    if (install(span_make(base, units)))
-        return true;
+    if (metadata_reserve(metadata)) {
+        if (!os_populate((void *)base, rounded))
+            os_touch((void *)base, rounded);
+        /* The page map's lines of the range are touched as well. */
+        page_map_set(base, units, 0, NULL);
+        if (install(span_make(base, units)))
+            return true;
+    }
     os_unmap((void *)base, rounded);
     return false;
 }

@@ -22,7 +22,9 @@ struct grant chunk_grant(unsigned units);
 /* Maps the first chunk, unless there is one. */
 void chunk_map_ahead(void);
 
-/* Maps `bytes` with all pages present, for chunk_grant() to prefer. */
-bool chunk_reserve(size_t bytes);
+/* Maps `bytes` with all pages present, for chunk_grant() to prefer, and
+ * reserves so much metadata; false: neither.  What lies side by side becomes
+ * one. */
+bool chunk_reserve(size_t bytes, size_t metadata);
 
 #endif

@@ -25,6 +25,7 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/slab_index.c src/slab_index.h \
 	src/slab_local.c \
 	src/slab_purge.c \
+	src/slab_reserve.c \
 	src/slab_retire.c \
 	src/slab_return.c \
 	src/stack.h \

@@ -14,31 +14,39 @@ enum {
     PIECE_BYTES = 64 << 10,
 };
 
+/* Of a region less is left than this when the next one is begun. */
+enum { TAIL_BYTES = 16 << 10 };
+
 /* A mapping that is handed out from its start; this header is its first
  * piece. */
 struct region {
     size_t bytes;
     _Atomic(size_t) used;
-    _Atomic(size_t) present; /* pages up to here, or about to be */
+    _Atomic(size_t) present;       /* pages up to here, or about to be */
+    _Atomic(struct region *) next; /* the one to go on with */
 };
 
 static _Atomic(struct region *) current;
 static _Atomic(size_t) total;
 
+/* Of all that was ever mapped, in the order of use, what is reserved ends
+ * here. */
+static _Atomic(size_t) reserved_end;
+
 /* Makes a region present up to `end` and what goes with it.  A hint, hence
- * relaxed: who is earlier than that takes a fault.  False: the system cannot. */
-static bool make_present(struct region *region, size_t end)
+ * relaxed: who is earlier than that takes a fault. */
+static void make_present(struct region *region, size_t end)
 {
     size_t present =
         atomic_load_explicit(&region->present, memory_order_relaxed);
     if (likely(end <= present))
-        return true;
+        return;
     size_t next = (end + PIECE_BYTES - 1) & ~(size_t)(PIECE_BYTES - 1);
-    if (!atomic_compare_exchange_strong_explicit(&region->present, &present,
-                                                 next, memory_order_relaxed,
-                                                 memory_order_relaxed))
-        return true; /* another thread is about to */
-    return os_populate((char *)region + present, next - present);
+    /* If not, another thread is about to. */
+    if (atomic_compare_exchange_strong_explicit(&region->present, &present,
+                                                next, memory_order_relaxed,
+                                                memory_order_relaxed))
+        os_populate((char *)region + present, next - present);
 }
 
 /* NULL when the region is full.  Relaxed: disjoint ranges are handed out, and
@@ -71,26 +79,38 @@ static struct region *make_region(size_t bytes)
     return region;
 }
 
-/* Replaces the full region `old`; another thread may be first. */
-static bool replace(struct region *old, size_t bytes)
+/* Goes on with the region behind a full one (NULL: with the first one), which
+ * is made unless there is one.  False: there is no memory. */
+static bool advance(struct region *full, size_t bytes)
 {
-    struct region *region = make_region(bytes);
-    if (region == NULL)
-        return false;
-    /* Publishes the header to metadata_allocate(). */
-    if (!atomic_compare_exchange_strong_explicit(&current, &old, region,
-                                                 memory_order_release,
-                                                 memory_order_relaxed)) {
-        atomic_fetch_sub_explicit(&total, bytes, memory_order_relaxed);
-        os_unmap(region, bytes);
+    _Atomic(struct region *) *place = full != NULL ? &full->next : &current;
+    /* Pairs with the exchange below, and with append(). */
+    struct region *next = atomic_load_explicit(place, memory_order_acquire);
+    if (next == NULL) {
+        struct region *region = make_region(bytes);
+        if (region == NULL)
+            return false;
+        /* Publishes the header; another thread may be first. */
+        if (atomic_compare_exchange_strong_explicit(place, &next, region,
+                                                    memory_order_release,
+                                                    memory_order_acquire)) {
+            next = region;
+        } else {
+            atomic_fetch_sub_explicit(&total, bytes, memory_order_relaxed);
+            os_unmap(region, bytes);
+        }
     }
+    /* Publishes the header to metadata_allocate(). */
+    if (full != NULL)
+        atomic_compare_exchange_strong_explicit(
+            &current, &full, next, memory_order_release, memory_order_relaxed);
     return true;
 }
 
 void *metadata_allocate(size_t bytes, size_t alignment)
 {
     for (;;) {
-        /* Pairs with replace(). */
+        /* Pairs with advance() and append(). */
         struct region *region =
             atomic_load_explicit(&current, memory_order_acquire);
         void *piece = region ? take(region, bytes, alignment) : NULL;
@@ -98,7 +118,7 @@ void *metadata_allocate(size_t bytes, size_t alignment)
             return piece;
         size_t wanted = bytes + alignment + sizeof(struct region);
         size_t units = (wanted + REGION_BYTES - 1) / REGION_BYTES;
-        if (!replace(region, units * REGION_BYTES))
+        if (!advance(region, units * REGION_BYTES))
             return NULL;
     }
 }
@@ -106,24 +126,101 @@ void *metadata_allocate(size_t bytes, size_t alignment)
 void metadata_map_ahead(void)
 {
     if (atomic_load_explicit(&current, memory_order_relaxed) == NULL)
-        replace(NULL, REGION_BYTES);
+        advance(NULL, REGION_BYTES);
     struct region *region =
         atomic_load_explicit(&current, memory_order_acquire);
     if (region != NULL)
         make_present(region, PIECE_BYTES);
 }
 
+/* --- Reserving ------------------------------------------------------------ */
+
+/* Puts a new region behind the last one. */
+static void append(struct region *region)
+{
+    _Atomic(struct region *) *place = &current;
+    struct region *taken = NULL;
+    /* Publishes the header to metadata_allocate() and advance(). */
+    while (!atomic_compare_exchange_strong_explicit(
+        place, &taken, region, memory_order_release, memory_order_acquire)) {
+        place = &taken->next;
+        taken = NULL;
+    }
+}
+
+static struct region *first_region(void)
+{
+    return atomic_load_explicit(&current, memory_order_acquire);
+}
+
+static struct region *region_after(struct region *region)
+{
+    /* Pairs with advance() and append(). */
+    return atomic_load_explicit(&region->next, memory_order_acquire);
+}
+
+/* What was handed out, and what was left of full regions. */
+static size_t used_bytes(void)
+{
+    size_t used = metadata_bytes();
+    for (struct region *region = first_region(); region != NULL;
+         region = region_after(region))
+        used -= region->bytes -
+                atomic_load_explicit(&region->used, memory_order_relaxed);
+    return used;
+}
+
+/* Reserves `bytes` behind what is reserved and not used yet; returns where they
+ * end. */
+static size_t extend_reserve(size_t bytes)
+{
+    size_t before = atomic_load_explicit(&reserved_end, memory_order_relaxed);
+    size_t end;
+    do {
+        size_t used = used_bytes();
+        end = (before > used ? before : used) + bytes;
+    } while (!atomic_compare_exchange_weak_explicit(&reserved_end, &before, end,
+                                                    memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return end;
+}
+
+/* Maps so many bytes for later. */
+static bool map_for_later(size_t bytes)
+{
+    size_t wanted = bytes + sizeof(struct region) + TAIL_BYTES;
+    size_t units = (wanted + REGION_BYTES - 1) / REGION_BYTES;
+    struct region *region = make_region(units * REGION_BYTES);
+    if (region != NULL)
+        append(region);
+    return region != NULL;
+}
+
+/* Makes what is left of a region present, also where the child of a fork shares
+ * pages with its parent still. */
+static void make_rest_present(struct region *region)
+{
+    size_t used = atomic_load_explicit(&region->used, memory_order_relaxed);
+    size_t start = used & ~(size_t)(PAGE_BYTES - 1);
+    char *rest = (char *)region + start;
+    size_t bytes = region->bytes - start;
+    atomic_store_explicit(&region->present, region->bytes,
+                          memory_order_relaxed);
+    if (bytes != 0 && !os_populate(rest, bytes))
+        os_touch(rest, bytes); /* Linux before 5.14 */
+}
+
 bool metadata_reserve(size_t bytes)
 {
-    struct region *region =
-        make_region((bytes / REGION_BYTES + 1) * REGION_BYTES);
-    if (region == NULL)
+    size_t end = extend_reserve(bytes);
+    size_t mapped = metadata_bytes();
+    if (end > mapped && !map_for_later(end - mapped)) {
+        atomic_fetch_sub_explicit(&reserved_end, bytes, memory_order_relaxed);
         return false;
-    if (!make_present(region, region->bytes))
-        os_touch(region, region->bytes); /* Linux before 5.14 */
-    /* Publishes the header to metadata_allocate(); what is left of the one
-     * before is given up. */
-    atomic_store_explicit(&current, region, memory_order_release);
+    }
+    for (struct region *region = first_region(); region != NULL;
+         region = region_after(region))
+        make_rest_present(region);
     return true;
 }
 

@@ -17,7 +17,8 @@ void *metadata_allocate(size_t bytes, size_t alignment);
 /* Maps the first region, unless there is one. */
 void metadata_map_ahead(void);
 
-/* Makes `bytes` of metadata present ahead of use. */
+/* Makes `bytes` of metadata present ahead of use.  Calls add up; one that fails
+ * maps nothing. */
 bool metadata_reserve(size_t bytes);
 
 /* Bytes mapped for metadata. */

@@ -333,9 +333,3 @@ size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
     reverse(blocks, count);
     return count;
 }
-
-void slab_reserve(void)
-{
-    slab_index_reserve();
-    os_touch(&slab_sums, sizeof(slab_sums));
-}

@@ -128,6 +128,9 @@ size_t slab_retire(size_t bytes);
 /* Makes the slab layer's own memory present ahead of use. */
 void slab_reserve(void);
 
+/* Metadata of the slabs in so many bytes, at the most. */
+size_t slab_metadata_bytes(size_t bytes);
+
 struct slab_totals {
     uint64_t carved_blocks,
         carved_bytes; /* ever carved, whatever their state */

@@ -7,7 +7,6 @@
 #include "compiler.h"
 #include "depot.h"
 #include "large.h"
-#include "metadata.h"
 #include "options.h"
 #include "os.h"
 #include "partyalloc.h"
@@ -96,17 +95,16 @@ EXPORTED size_t partyalloc_trim(void)
 }
 
 enum {
-    /* Metadata for reserved memory: the states of the smallest blocks, and
-     * the descriptors and magazines of some threads. */
-    METADATA_SHIFT = 4,
+    /* Metadata that serves all that is reserved: the index of the slabs and the
+     * caches of some threads, and their magazines. */
     METADATA_CONSTANT = 1 << 20,
     MAGAZINE_RESERVE_BYTES = 512 << 10,
 };
 
 /* Tries again when what is kept of large blocks has made room. */
-static bool reserve(bool (*part)(size_t), size_t bytes)
+static bool reserve(size_t bytes, size_t metadata)
 {
-    while (!part(bytes))
+    while (!chunk_reserve(bytes, metadata))
         if (large_drop(bytes) == 0)
             return false;
     return true;
@@ -116,12 +114,15 @@ EXPORTED int partyalloc_reserve(size_t bytes)
 {
     if (bytes > PTRDIFF_MAX)
         return ENOMEM;
-    size_t metadata =
-        (bytes >> METADATA_SHIFT) + METADATA_CONSTANT + MAGAZINE_RESERVE_BYTES;
-    if (!reserve(metadata_reserve, metadata) || !reserve(chunk_reserve, bytes))
+    bool first = !option_quiet();
+    size_t metadata = slab_metadata_bytes(bytes);
+    if (first)
+        metadata += METADATA_CONSTANT + MAGAZINE_RESERVE_BYTES;
+    if (!reserve(bytes, metadata))
         return ENOMEM;
     options_be_quiet(); /* only now: who has no reserve gives back as before */
-    depot_reserve(MAGAZINE_RESERVE_BYTES);
+    if (first)
+        depot_reserve(MAGAZINE_RESERVE_BYTES);
     slab_reserve();
     os_now(); /* the page of the clock is one too */
     return 0;

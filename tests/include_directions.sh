@@ -15,7 +15,7 @@ magazine:       stack
 page_map:       os
 size_class:     page_map
 metadata:       os
-chunk:          os page_map
+chunk:          metadata os page_map
 slab_index:     metadata os size_class
 slab:           chunk magazine metadata os page_map size_class slab_index
 depot:          magazine metadata os page_map size_class slab
@@ -23,7 +23,7 @@ large:          options os page_map
 thread_cache:   depot large magazine metadata options os page_map size_class slab stack
 thread:         chunk depot metadata options os partyalloc thread_cache
 callbacks:      depot large page_map partyalloc size_class slab thread thread_cache
-upkeep:         chunk depot large metadata options os partyalloc slab thread thread_cache
+upkeep:         chunk depot large options os partyalloc slab thread thread_cache
 service:        partyalloc
 stats:          depot large metadata os page_map partyalloc slab thread_cache
 '
@@ -31,7 +31,7 @@ stats:          depot large metadata os page_map partyalloc slab thread_cache
 part_of() {
     case $1 in
     slab_internal.h | slab_state.h | slab_local.c | slab_purge.c | \
-        slab_retire.c | slab_return.c) echo slab ;;
+        slab_reserve.c | slab_retire.c | slab_return.c) echo slab ;;
     thread_cache_*) echo thread_cache ;;
     large_*) echo large ;;
     os_linux.c | os_account.[ch]) echo os ;;

@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "chunk.h"
 #include "os.h"
@@ -77,7 +78,7 @@ static void reserved_space_is_granted_first_and_is_present(void **state)
     size_t bytes = UNITS * (size_t)UNIT_BYTES;
 
     (void)state;
-    assert_true(chunk_reserve(bytes));
+    assert_true(chunk_reserve(bytes, 0));
     uint64_t calls = os_kernel_calls();
     uint64_t faults = minor_faults();
     for (size_t i = 0; i < UNITS; i++) {
@@ -92,6 +93,59 @@ static void reserved_space_is_granted_first_and_is_present(void **state)
     assert_false(chunk_grant(1).reserved);
 }
 
+/* --- reservations in pieces, mapped where the test wants them --- */
+
+enum { PIECES = 64 };
+
+static char *place;        /* of the next mapping */
+static ptrdiff_t distance; /* to the one after it */
+
+static void *mmap_in_place(void *hint, size_t length, int protection,
+                           int flags, int fd, off_t offset)
+{
+    if (length != UNIT_BYTES)
+        return mmap(hint, length, protection, flags, fd, offset);
+    char *address = place;
+    place += distance;
+    return mmap(address, length, protection, flags | MAP_FIXED, fd, offset);
+}
+
+static void reserve_pieces(unsigned pieces, ptrdiff_t units_apart)
+{
+    size_t room = 4 * PIECES * (size_t)UNIT_BYTES;
+    place = os_map(room);
+    require(place != NULL);
+    require(page_map_reserve((uintptr_t)place, room));
+    place += room / 2;
+    distance = units_apart * UNIT_BYTES;
+    os_calls.mmap = mmap_in_place;
+    for (unsigned i = 0; i < pieces; i++)
+        require(chunk_reserve(UNIT_BYTES, 0));
+    os_calls.mmap = mmap;
+}
+
+static void reserved_pieces_side_by_side_become_one(void **state)
+{
+    (void)state;
+    reserve_pieces(8, 1);
+    assert_true(chunk_grant(8).reserved);
+    reserve_pieces(8, -1);
+    assert_true(chunk_grant(8).reserved);
+    assert_false(chunk_grant(1).reserved);
+}
+
+static void as_many_reserved_pieces_as_there_are_add_up(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        reserve_pieces(PIECES, 2);
+        assert_false(chunk_grant(2).reserved);
+        for (unsigned i = 0; i < PIECES; i++)
+            assert_true(chunk_grant(1).reserved);
+        assert_false(chunk_grant(1).reserved);
+    }
+}
+
 static void near_the_cap_the_last_units_are_granted_too(void **state)
 {
     size_t units = 0;
@@ -102,17 +156,30 @@ static void near_the_cap_the_last_units_are_granted_too(void **state)
         units++;
     assert_true(units >= MIB / UNIT_BYTES);
     assert_true(chunk_grant(1).base == 0);
-    assert_false(chunk_reserve(MIB));
+    assert_false(chunk_reserve(MIB, 0));
     os_set_limit(0);
     assert_true(chunk_grant(1).base != 0);
+}
+
+static void without_its_metadata_nothing_is_reserved(void **state)
+{
+    size_t before = os_mapped_bytes();
+
+    (void)state;
+    os_set_limit(before + 4 * MIB);
+    assert_false(chunk_reserve(3 * MIB, 3 * MIB));
+    assert_int_equal(os_mapped_bytes(), before);
+    assert_true(chunk_reserve(3 * MIB, 512 * KIB));
+    assert_true(chunk_grant(3 * MIB / UNIT_BYTES).reserved);
+    os_set_limit(0);
 }
 
 static void nothing_can_be_reserved_that_cannot_be_mapped(void **state)
 {
     (void)state;
-    assert_false(chunk_reserve((size_t)1 << 60));
-    assert_false(chunk_reserve(SIZE_MAX / 2));
-    assert_true(chunk_reserve(0));
+    assert_false(chunk_reserve((size_t)1 << 60, 0));
+    assert_false(chunk_reserve(SIZE_MAX / 2, 0));
+    assert_true(chunk_reserve(0, 0));
 }
 
 int main(void)
@@ -121,7 +188,10 @@ int main(void)
         cmocka_unit_test(grants_to_many_threads_lie_apart),
         cmocka_unit_test(address_space_grows_in_modest_steps),
         cmocka_unit_test(reserved_space_is_granted_first_and_is_present),
+        cmocka_unit_test(reserved_pieces_side_by_side_become_one),
+        cmocka_unit_test(as_many_reserved_pieces_as_there_are_add_up),
         cmocka_unit_test(near_the_cap_the_last_units_are_granted_too),
+        cmocka_unit_test(without_its_metadata_nothing_is_reserved),
         cmocka_unit_test(nothing_can_be_reserved_that_cannot_be_mapped),
     };
 

@@ -74,11 +74,11 @@ static void the_bytes_are_counted(void **state)
     assert_true(os_mapped_bytes() >= metadata_bytes());
 }
 
-static void use_reserved_metadata(void)
+static void use_reserved_metadata(size_t bytes)
 {
     uint64_t calls = os_kernel_calls();
     uint64_t faults = minor_faults();
-    for (size_t i = 0; i < MIB / 512; i++) {
+    for (size_t i = 0; i < bytes / 512; i++) {
         unsigned char *memory = metadata_allocate(448, 64);
         require(memory != NULL);
         memory[0] = 1;
@@ -93,7 +93,7 @@ static void reserved_metadata_needs_no_kernel_call(void **state)
 {
     (void)state;
     assert_true(metadata_reserve(MIB));
-    use_reserved_metadata();
+    use_reserved_metadata(MIB);
 }
 
 /* As if another thread was first to bring a region. */
@@ -110,7 +110,41 @@ static void a_reservation_is_made_whatever_others_do(void **state)
     (void)state;
     os_calls.mmap = mmap_after_another;
     assert_true(metadata_reserve(MIB));
-    use_reserved_metadata();
+    use_reserved_metadata(MIB);
+}
+
+static void reservations_of_metadata_add_up(void **state)
+{
+    enum { CALLS = 64 };
+    size_t before = metadata_bytes();
+
+    (void)state;
+    for (int i = 0; i < CALLS; i++)
+        assert_true(metadata_reserve(16 * KIB));
+    assert_in_range(metadata_bytes() - before, MIB / 2, MIB + MIB / 2);
+    use_reserved_metadata(MIB);
+    /* And once more, what was not used of it counting. */
+    before = metadata_bytes();
+    assert_true(metadata_reserve(MIB));
+    use_reserved_metadata(MIB / 2);
+    assert_true(metadata_reserve(MIB / 2));
+    use_reserved_metadata(MIB);
+    assert_in_range(metadata_bytes() - before, MIB, 2 * MIB + MIB / 2);
+}
+
+static void a_failing_reservation_of_metadata_costs_nothing(void **state)
+{
+    size_t mapped = os_mapped_bytes();
+
+    (void)state;
+    os_set_limit(mapped + MIB);
+    for (int i = 0; i < 100; i++)
+        assert_false(metadata_reserve(2 * MIB));
+    assert_int_equal(os_mapped_bytes(), mapped);
+    os_set_limit(0);
+    assert_true(metadata_reserve(MIB));
+    assert_in_range(os_mapped_bytes() - mapped, 0, MIB + MIB / 2);
+    use_reserved_metadata(MIB);
 }
 
 static void pages_come_by_sixteen(void **state)
@@ -150,6 +184,8 @@ int main(void)
         cmocka_unit_test(the_bytes_are_counted),
         cmocka_unit_test(reserved_metadata_needs_no_kernel_call),
         cmocka_unit_test(a_reservation_is_made_whatever_others_do),
+        cmocka_unit_test(reservations_of_metadata_add_up),
+        cmocka_unit_test(a_failing_reservation_of_metadata_costs_nothing),
         cmocka_unit_test(pages_come_by_sixteen),
         cmocka_unit_test(without_memory_there_is_none),
     };

@@ -47,12 +47,13 @@ static void begin(void)
     partyalloc_free(partyalloc_allocate(1, ANY_TYPE), ANY_TYPE);
 }
 
-/* What the parent of a child has written is copied when the child comes to
- * write it. */
+/* Brings the pages of the code and, in a child, what is copied at a write. */
 static void warm_up(void)
 {
-    for (size_t size = 1; size <= SMALL_SIZE_MAX; size *= 2)
-        partyalloc_free(partyalloc_allocate(size, ANY_TYPE), ANY_TYPE);
+    for (size_t i = 0; i < 2000; i++)
+        blocks[i] = partyalloc_allocate(i % 20 == 0 ? 7000 : 700, ANY_TYPE);
+    for (size_t i = 0; i < 2000; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
     (void)os_kernel_calls();
     (void)minor_faults();
 }
@@ -105,11 +106,60 @@ static void frees_give_back_as_before_when_it_fails(void **state)
     assert_child_succeeds(give_back_after_a_failure, NULL);
 }
 
+static size_t reserve_what_can_be_had(size_t most)
+{
+    while (partyalloc_reserve(most) != 0)
+        most /= 2;
+    return most;
+}
+
+static void try_less_and_less(void *unused)
+{
+    (void)unused;
+    begin();
+    os_set_limit(100 * MIB);
+    /* 96 MiB without a page map of its own and with no metadata at all. */
+    require(reserve_what_can_be_had(768 * MIB) == 48 * MIB);
+    size_t mapped = os_mapped_bytes();
+    for (int i = 0; i < 100; i++)
+        require(partyalloc_reserve(90 * MIB) == ENOMEM);
+    require(os_mapped_bytes() == mapped);
+    require(partyalloc_reserve(32 * MIB) == 0);
+}
+
+static void a_reservation_that_fails_costs_nothing(void **state)
+{
+    (void)state;
+    assert_child_succeeds(try_less_and_less, NULL);
+}
+
+static void reserve_by_the_slab(void *unused)
+{
+    enum { CALLS = 100, SLAB = 64 << 10 };
+
+    (void)unused;
+    begin();
+    size_t mapped = os_mapped_bytes();
+    for (int i = 0; i < CALLS; i++)
+        require(partyalloc_reserve(SLAB) == 0);
+    require(os_mapped_bytes() - mapped <= CALLS * SLAB + 3 * MIB);
+    warm_up();
+    use_without_a_call(5000, 500);
+}
+
+static void small_reservations_add_up(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_by_the_slab, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pages_are_touched_where_they_cannot_be_made_present),
         cmocka_unit_test(frees_give_back_as_before_when_it_fails),
+        cmocka_unit_test(a_reservation_that_fails_costs_nothing),
+        cmocka_unit_test(small_reservations_add_up),
     };
 
     return run_all(tests);

@@ -409,10 +409,30 @@ mutant no_room_is_made_for_a_cache plain src/callbacks.c \
 mutant no_room_is_made_for_a_reservation plain src/upkeep.c \
     's/if (large_drop(bytes) == 0)/if (true)/' memory_limit
 mutant a_reservation_of_metadata_does_without_its_pages plain src/metadata.c \
-    's/os_touch(region, region->bytes);/;/' unit_reserve
+    's/os_touch(rest, bytes);/;/' unit_reserve
 mutant a_reservation_that_fails_is_kept_quiet_for plain src/upkeep.c \
-    's/^    options_be_quiet();.*//;s/^    size_t metadata =/    options_be_quiet();\n&/' \
+    's/^    options_be_quiet();.*//;s/^    bool first =/    options_be_quiet();\n&/' \
     unit_reserve
+mutant what_is_reserved_of_metadata_is_counted_twice plain src/metadata.c \
+    's/end = (before > used ? before : used) + bytes;/end = used + bytes;/' \
+    unit_metadata
+mutant each_reservation_begins_a_region plain src/metadata.c \
+    's/if (end > mapped \&\& !map_for_later(end - mapped))/if (!map_for_later(bytes))/' \
+    unit_metadata unit_reserve
+mutant metadata_that_failed_stays_reserved plain src/metadata.c \
+    's/atomic_fetch_sub_explicit(&reserved_end, bytes, .*/;/' unit_metadata
+mutant a_reserved_region_is_passed_by plain src/metadata.c \
+    's/if (next == NULL) {/if (next == NULL || (place = \&next, next = NULL, true)) {/' \
+    unit_metadata
+mutant reserved_pieces_stay_apart plain src/chunk.c \
+    's/return put(update, true) ||/return/' unit_chunk
+mutant reserved_pieces_have_few_places plain src/chunk.c \
+    's/put(update, false) || add_reserve(update);/put(update, false) || (reserves == NULL \&\& add_reserve(update));/' \
+    unit_chunk
+mutant what_fails_is_reserved_without_metadata plain src/chunk.c \
+    's/if (metadata_reserve(metadata)) {/metadata_reserve(metadata);{/' unit_chunk
+mutant each_reservation_has_all_constant_parts plain src/upkeep.c \
+    's/bool first = !option_quiet();/bool first = true;/' unit_reserve
 mutant huge_pages_are_never_asked_for plain src/large.c \
     's/option_huge_pages() \&\&/false \&\&/' huge_pages
 mutant huge_pages_are_always_asked_for plain src/large.c \
