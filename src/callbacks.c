@@ -70,12 +70,22 @@ enum {
     LEFT_STEPS_MAX = 64,
 };
 
-static void *allocate_small(size_t offset)
+/* The thread's cache, for which what is kept of large blocks makes room.  NULL:
+ * out of metadata. */
+static struct cache *enter(void)
 {
     struct cache *cache = thread_enter();
-    if (unlikely(cache == NULL))
-        return NULL;
+    while (unlikely(cache == NULL) && large_drop(ROOM_STEP) != 0)
+        cache = thread_enter();
+    return cache;
+}
+
+static void *allocate_small(size_t offset)
+{
+    struct cache *cache = enter();
     unsigned class = (unsigned)(offset >> ENTRY_BIN_SHIFT);
+    if (unlikely(cache == NULL))
+        return cache_allocate_without(class);
     void *block = cache_allocate_slow(cache, class);
     thread_leave(cache);
     return block;
@@ -123,7 +133,7 @@ static SLOW_PATH void *allocate_small_slow(size_t offset)
     void *block = allocate_small(offset);
     if (unlikely(block == NULL))
         block = allocate_from_others(offset);
-    /* What is kept of large blocks makes room, for the cache itself too. */
+    /* What is kept of large blocks makes room. */
     while (unlikely(block == NULL) && large_drop(ROOM_STEP) != 0)
         block = allocate_small(offset);
     if (unlikely(block == NULL))

@@ -311,6 +311,17 @@ void *depot_take_one(unsigned class)
     return NULL;
 }
 
+void *depot_take_any_one(unsigned class)
+{
+    struct magazine *magazine = depot_take_any(class);
+    if (magazine == NULL)
+        return NULL;
+    void *block = magazine->slots[--magazine->count];
+    drain(class, magazine);
+    give_empty(magazine);
+    return block;
+}
+
 /* --- Upkeep --------------------------------------------------------------- */
 
 /* Brings the blocks of one magazine to rest; the bytes of them. */

@@ -37,6 +37,9 @@ struct magazine *depot_take_any(unsigned class);
 void depot_give_one(unsigned class, void *block);
 void *depot_take_one(unsigned class);
 
+/* A single block of whatever there is in magazines; the others come to rest. */
+void *depot_take_any_one(unsigned class);
+
 /* Empty magazines go by the bundle: a list by their `next`, with the first
  * one's `count` saying how many, so that their exchange is seldom.  NULL: out
  * of memory. */

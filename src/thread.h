@@ -19,8 +19,8 @@ extern _Thread_local struct bins *thread_bins
 
 /*
  * The calling thread's cache, entered; made, or taken over from a thread that
- * ended, if it has none.  NULL: out of metadata.  To be ended by
- * thread_leave().
+ * ended, if it has none.  NULL: out of metadata; the next call tries again.  To
+ * be ended by thread_leave().
  *
  * A thread whose end we have seen already (a destructor that runs later frees
  * something), or of whose end we shall not hear (no pthread key was left), or

@@ -131,6 +131,18 @@ void *cache_allocate_slow(struct cache *cache, unsigned class)
                             : refill(cache, class);
 }
 
+void *cache_allocate_without(unsigned class)
+{
+    /* An owner that no cache has, so its blocks are foreign to all. */
+    struct slab_source source = {.owner = OWNER_MAX};
+    void *block = depot_take_one(class);
+    if (block != NULL)
+        return block;
+    slab_fill(&source, class, &block, 1);
+    slab_let_go(&source);
+    return block != NULL ? block : depot_take_any_one(class);
+}
+
 /* --- Free ----------------------------------------------------------------- */
 
 /* Gives pages of slabs back, while more of them are dirty than what is in use

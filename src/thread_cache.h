@@ -227,7 +227,9 @@ void *cache_allocate_slow(struct cache *cache, unsigned class);
  * looks like.  Stops the process when the block is seen to be free already. */
 void cache_free_slow(struct cache *cache, uint32_t entry, void *block);
 
-/* Frees a block of a slab past all caches, when not even a cache can be had. */
+/* Allocates and frees a block of a slab past all caches, when not even a cache
+ * can be had.  NULL: out of memory. */
+void *cache_allocate_without(unsigned class);
 void cache_free_without(uint32_t entry, void *block);
 
 /* Hands all blocks on, and lets go of all slabs. */

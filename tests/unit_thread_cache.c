@@ -687,6 +687,101 @@ static void a_thread_takes_the_cache_that_was_used_on_its_processor(void **state
     assert_ptr_equal(heir.bins, first.bins);
 }
 
+/* --- Threads for which no cache can be had --- */
+
+enum { CACHELESS_BLOCKS = 400, CACHELESS_BYTES = 2 << 20 };
+
+struct visitor {
+    unsigned class;
+    size_t wanted;
+};
+
+/* Blocks of all kinds of classes: of a granule, small, the last small one,
+ * medium in slabs of many blocks and of few. */
+static const struct visitor visitors[] = {
+    {0, CACHELESS_BLOCKS}, {20, CACHELESS_BLOCKS}, {27, CACHELESS_BLOCKS},
+    {30, CACHELESS_BLOCKS}, {40, 60}, {CLASS_COUNT - 1, 12},
+};
+
+/* From here on no cache can be made, and none that is there is taken. */
+static void use_up_caches(void)
+{
+    cache_flush_all_left();
+    while (cache_take_idle() != NULL)
+        ;
+    os_set_limit(1);
+    for (size_t bytes = 64 * KIB; bytes >= 64; bytes /= 2)
+        while (metadata_allocate(bytes, 64) != NULL)
+            ;
+}
+
+static void *take_all_without_a_cache(void *argument)
+{
+    const struct visitor *visitor = argument;
+    size_t size = size_classes[visitor->class].size;
+    size_t count = 0;
+
+    errno = 0;
+    while (count < MANY &&
+           (blocks[count] = partyalloc_allocate(size, ANY_TYPE)) != NULL)
+        count++;
+    require(!thread_has_cache());
+    require(errno == ENOMEM || count == MANY);
+    require(count >= visitor->wanted);
+    require_disjoint(blocks, count);
+    /* What lies in the depot is had as well, when the slabs are empty. */
+    require(count == MANY || depot_take_any(visitor->class) == NULL);
+    require(count == MANY || depot_take_one(visitor->class) == NULL);
+    for (size_t i = 0; i < count; i++)
+        release(blocks[i]);
+    return NULL;
+}
+
+static void a_thread_without_a_cache_has_what_is_free(void **state)
+{
+    (void)state;
+    depot_drain_all();
+    for (size_t i = 0; i < ARRAY_LENGTH(visitors); i++) {
+        for (size_t j = 0; j < visitors[i].wanted; j++)
+            blocks[j] = allocate(visitors[i].class);
+        for (size_t j = 0; j < visitors[i].wanted; j++)
+            release(blocks[j]);
+    }
+    partyalloc_thread_flush();
+    /* A few single ones, too. */
+    depot_give_one(visitors[1].class, allocate(visitors[1].class));
+    depot_give_one(visitors[4].class, allocate(visitors[4].class));
+    partyalloc_thread_flush();
+    assert_true(depot_totals().blocks > 2);
+    use_up_caches();
+    for (size_t i = 0; i < ARRAY_LENGTH(visitors); i++) {
+        struct visitor visitor = visitors[i];
+        run_thread(take_all_without_a_cache, &visitor);
+    }
+    os_set_limit(0);
+    partyalloc_trim();
+    assert_int_equal(slab_totals().resting_blocks,
+                     slab_totals().carved_blocks);
+}
+
+static void *come_by_a_cache(void *unused)
+{
+    release(allocate(1));
+    require(thread_has_cache());
+    return unused;
+}
+
+static void what_is_kept_of_large_blocks_makes_room_for_a_cache(void **state)
+{
+    (void)state;
+    release(partyalloc_allocate(CACHELESS_BYTES, ANY_TYPE));
+    assert_true(stats_now().large_cached_bytes >= CACHELESS_BYTES);
+    use_up_caches();
+    os_set_limit(os_mapped_bytes());
+    run_thread(come_by_a_cache, NULL);
+    os_set_limit(0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -714,6 +809,9 @@ int main(void)
             a_thread_takes_the_cache_that_was_used_on_its_processor),
         cmocka_unit_test(flushes_lose_no_magazine),
         cmocka_unit_test(what_a_thread_left_goes_in_steps),
+        /* These use up what others would need. */
+        cmocka_unit_test(a_thread_without_a_cache_has_what_is_free),
+        cmocka_unit_test(what_is_kept_of_large_blocks_makes_room_for_a_cache),
     };
 
     return run_all(tests);

@@ -129,6 +129,23 @@ mutant the_first_thread_maps_its_chunk plain src/thread.c \
 mutant the_first_thread_maps_metadata plain src/thread.c \
     's/^    metadata_map_ahead();//' first_call
 
+mutant a_thread_without_a_cache_gets_nothing plain src/callbacks.c \
+    's/return cache_allocate_without(class);/return NULL;/' unit_thread_cache
+mutant a_thread_without_a_cache_sees_slabs_only plain src/thread_cache.c \
+    '/^void \*cache_allocate_without/,/^}/s/: depot_take_any_one(class)/: NULL/' \
+    unit_thread_cache
+mutant a_thread_without_a_cache_sees_no_single_blocks plain src/thread_cache.c \
+    '/^void \*cache_allocate_without/,/^}/s/= depot_take_one(class)/= NULL/' \
+    unit_thread_cache
+mutant a_thread_without_a_cache_keeps_its_slab plain src/thread_cache.c \
+    '/^void \*cache_allocate_without/,/^}/s/slab_let_go(&source);//' \
+    unit_thread_cache
+mutant the_rest_of_a_magazine_is_lost plain src/depot.c \
+    '/^void \*depot_take_any_one/,/^}/s/drain(class, magazine);//' \
+    unit_thread_cache
+mutant large_blocks_make_no_room_for_a_cache plain src/callbacks.c \
+    '/^static struct cache \*enter/,/^}/s/large_drop(ROOM_STEP) != 0/false/' \
+    unit_thread_cache
 mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/cache_put_left(cache);/;/' \
     thread_exit short_threads
