@@ -19,7 +19,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed;
 static enum service_state state;
 static pthread_t thread;
-static bool prepared; /* `changed` and the fork handler are set up */
+static bool prepared; /* `changed` is set up */
 
 static struct timespec next_wake(void)
 {
@@ -56,9 +56,15 @@ static void after_fork_in_child(void)
     prepared = false;
 }
 
+/* At load: by the first start it could be too late for the child of a fork
+ * beside that, which finds the lock held. */
+__attribute__((constructor)) static void load(void)
+{
+    pthread_atfork(NULL, NULL, after_fork_in_child);
+}
+
 static void prepare(void)
 {
-    static bool handler_installed;
     if (prepared)
         return;
     pthread_condattr_t attributes;
@@ -66,9 +72,6 @@ static void prepare(void)
     pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
     pthread_cond_init(&changed, &attributes);
     pthread_condattr_destroy(&attributes);
-    if (!handler_installed)
-        pthread_atfork(NULL, NULL, after_fork_in_child);
-    handler_installed = true;
     prepared = true;
 }
 

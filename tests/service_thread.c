@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -137,9 +138,59 @@ static void the_process_may_exit_under_it(void **state)
         assert_child_succeeds(start_and_return, NULL);
 }
 
+/* --- A fork beside the first start --- */
+
+static atomic_int about_to_start;
+
+static void *start_a_little_later(void *delay)
+{
+    atomic_store(&about_to_start, 1);
+    for (volatile uintptr_t left = (uintptr_t)delay; left > 0; left--)
+        ;
+    (void)!partyalloc_start_service_thread();
+    return NULL;
+}
+
+static void start_and_stop(void *unused)
+{
+    (void)unused;
+    alarm(10);
+    require(partyalloc_start_service_thread() == 0);
+    require(partyalloc_stop_service_thread() == 0);
+}
+
+/* In a process that has never started it. */
+static void fork_beside_a_start(void *delay)
+{
+    pthread_t thread;
+
+    require(pthread_create(&thread, NULL, start_a_little_later, delay) == 0);
+    while (atomic_load(&about_to_start) == 0)
+        ;
+    struct ending ending = run_in_child(start_and_stop, NULL);
+    require(ending.status == 0);
+    require(pthread_join(thread, NULL) == 0);
+}
+
+static void a_child_of_a_fork_beside_a_start_can_start_it(void **state)
+{
+    enum { FORKS = UNDER_SANITIZER ? 50 : 500, DELAY_STEP = 397, DELAY_MAX = 30000 };
+
+    (void)state;
+    /* It does not follow threads past a fork. */
+    if (UNDER_THREAD_SANITIZER)
+        skip();
+    for (uintptr_t i = 0; i < FORKS; i++) {
+        uintptr_t delay = i * DELAY_STEP % DELAY_MAX;
+        assert_child_succeeds(fork_beside_a_start, (void *)delay);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* First, since no start may have come before it. */
+        cmocka_unit_test(a_child_of_a_fork_beside_a_start_can_start_it),
         cmocka_unit_test(no_thread_runs_unless_asked_for),
         cmocka_unit_test(start_and_stop_say_what_they_did),
         cmocka_unit_test(it_may_start_and_stop_many_times),

@@ -541,6 +541,9 @@ mutant metadata_is_misaligned plain src/metadata.c \
     unit_metadata
 mutant an_option_may_come_late plain src/options.c \
     's/return EBUSY;/(void)EBUSY;/' options
+mutant a_fork_beside_the_first_start_hangs plain src/service.c \
+    's/^__attribute__((constructor)) static void load/static void load/; s/^    pthread_condattr_t attributes;/    load();&/' \
+    service_thread
 mutant the_service_thread_takes_signals plain src/service.c \
     's/sigfillset(&all);/sigemptyset(\&all);/' service_thread
 
