@@ -263,12 +263,12 @@ static bool make_room(struct cache *cache, unsigned class,
 }
 
 /* Stops the process when a block is seen to be free: on top of its own
- * magazine, or, if another cache's, anywhere but with the title. */
+ * magazine, where it is OUT, or anywhere but in a cache's own. */
 static void refuse_double_free(const struct cursor *cursor, bool mine,
                                unsigned class, void *block)
 {
     void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
-    if (mine ? *top == block : !slab_is_live(class, block))
+    if ((mine && *top == block) || !slab_is_live(class, block))
         slab_misuse_slow(class, block);
 }
 

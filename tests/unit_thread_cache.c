@@ -321,6 +321,33 @@ static void a_full_cache_hands_out_each_block_once(void **state)
     partyalloc_thread_flush();
 }
 
+static void free_twice_with_room_for_the_second(void *depth)
+{
+    enum { CLASS = 7 };
+    struct cache *cache = cache_of(thread_bins);
+    size_t budget = cache->budget;
+
+    partyalloc_thread_flush();
+    depot_drain_all();
+    cache->budget = 0;
+    for (size_t i = 0; i <= (uintptr_t)depth; i++)
+        blocks[i] = allocate(CLASS);
+    for (size_t i = 0; i <= (uintptr_t)depth; i++)
+        release(blocks[i]);
+    cache->budget = budget;
+    expect_stop("double free", blocks[(uintptr_t)depth]);
+    release(blocks[(uintptr_t)depth]);
+}
+
+/* The first free goes past the cache: to the depot, or, since that has enough,
+ * to the slab. */
+static void a_block_freed_twice_past_a_full_cache_stops_at_once(void **state)
+{
+    (void)state;
+    assert_child_stops(free_twice_with_room_for_the_second, (void *)0);
+    assert_child_stops(free_twice_with_room_for_the_second, (void *)20);
+}
+
 static void *allocate_many(void *class)
 {
     for (size_t i = 0; i < MANY; i++)
@@ -798,6 +825,7 @@ int main(void)
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
         cmocka_unit_test(a_full_cache_hands_out_each_block_once),
+        cmocka_unit_test(a_block_freed_twice_past_a_full_cache_stops_at_once),
         cmocka_unit_test(a_bin_gives_up_slots_that_it_does_not_use),
         cmocka_unit_test(slots_for_anothers_blocks_are_given_up_too),
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),

@@ -62,6 +62,11 @@ mutant the_state_is_not_judged plain src/slab_state.h \
 mutant anothers_block_is_not_judged plain src/thread_cache.h \
     '/cursor_push_away/,/^}/s/BLOCK_OUT)/BLOCK_OUT \&\& false)/' \
     misuse_double_free
+mutant an_own_block_past_its_cache_is_not_judged plain src/thread_cache.c \
+    's/(mine \&\& \*top == block) || !slab_is_live(class, block)/mine ? *top == block : !slab_is_live(class, block)/' \
+    unit_thread_cache
+mutant the_top_is_not_compared_on_the_slow_way plain src/thread_cache.c \
+    's/(mine \&\& \*top == block) || !slab_is_live/!slab_is_live/' misuse_double_free
 mutant a_large_block_may_be_freed_twice plain src/callbacks.c \
     's/fatal_misuse("double free", pointer);/return;/' misuse_double_free
 mutant two_threads_may_free_a_large_block plain src/large.c \
