@@ -36,7 +36,7 @@ static void settle(range lost)
     if (lost == 0)
         return;
     if (!is_unused(lost) || !os_unmap(start_of(lost), bytes_of(lost)))
-        overflow_push(lost);
+        overflow_push(OVERFLOW_WAITING, lost);
 }
 
 /* Keeps a range, joined with its neighbours. */
@@ -48,7 +48,9 @@ static void keep(range new)
 /* A place has become empty. */
 static void refill(void)
 {
-    range waiting = overflow_pop();
+    range waiting = overflow_pop(OVERFLOW_WAITING);
+    if (waiting == 0)
+        waiting = overflow_pop(OVERFLOW_REFUSED);
     if (waiting != 0)
         keep(make_used(waiting));
 }
@@ -202,13 +204,27 @@ uintptr_t kept_extend(size_t bytes, size_t *fresh)
 
 /* --- Giving --------------------------------------------------------------- */
 
+/* What is longer than a word can say is unmapped, or else kept in parts. */
+static bool is_gone(uintptr_t base, size_t bytes)
+{
+    if (bytes >> UNIT_SHIFT <= RANGE_LENGTH_MAX)
+        return false;
+    if (os_unmap((void *)base, bytes))
+        return true;
+    os_purge((void *)base, bytes);
+    return false;
+}
+
 static void give(uintptr_t base, size_t bytes, range like)
 {
-    uint64_t units = bytes >> UNIT_SHIFT;
-    if (units <= RANGE_LENGTH_MAX)
-        keep(range_make(base >> UNIT_SHIFT, units, like));
-    else if (!os_unmap((void *)base, bytes))
-        os_purge((void *)base, bytes);
+    if (is_gone(base, bytes))
+        return;
+    uint64_t unit = base >> UNIT_SHIFT, units = bytes >> UNIT_SHIFT;
+    for (; units > RANGE_LENGTH_MAX; units -= RANGE_LENGTH_MAX) {
+        keep(range_make(unit, RANGE_LENGTH_MAX, like));
+        unit += RANGE_LENGTH_MAX;
+    }
+    keep(range_make(unit, units, like));
 }
 
 void kept_give(uintptr_t base, size_t bytes)
@@ -270,34 +286,42 @@ static size_t drop_piece(struct seen from, uint64_t units)
     return unmap(range_make(base_of(from.what), units, from.what));
 }
 
-/* The same with what has no place. */
-static size_t drop_waiting_piece(uint64_t units)
+/* The same with a range that has no place. */
+static size_t unmap_waiting(range from)
 {
-    range from = overflow_pop();
-    if (from == 0)
-        return 0;
-    if (units > units_of(from))
-        units = units_of(from);
-    uint64_t end = base_of(from) + units;
-    range piece = part(from, base_of(from), end);
-    range rest = part(from, end, end_of(from));
-    if (!os_unmap(start_of(piece), bytes_of(piece))) {
-        os_purge(start_of(piece), bytes_of(piece));
-        overflow_push(from);
-        return 0;
-    }
-    if (rest != 0)
-        overflow_push(rest);
-    return bytes_of(piece);
+    if (os_unmap(start_of(from), bytes_of(from)))
+        return bytes_of(from);
+    os_purge(start_of(from), bytes_of(from));
+    overflow_push(OVERFLOW_REFUSED, from);
+    return 0;
 }
 
+static size_t drop_waiting_piece(void)
+{
+    range from = overflow_pop(OVERFLOW_WAITING);
+    if (from == 0)
+        from = overflow_pop(OVERFLOW_REFUSED);
+    if (from == 0)
+        return 0;
+    if (units_of(from) <= DROP_UNITS)
+        return unmap_waiting(from);
+    uint64_t end = base_of(from) + DROP_UNITS;
+    overflow_push(OVERFLOW_WAITING, part(from, end, end_of(from)));
+    return unmap_waiting(part(from, base_of(from), end));
+}
+
+/* Each once: what is refused again, by another thread too, is left. */
 static size_t drop_waiting(void)
 {
-    size_t bytes = 0, step;
-    do {
-        step = drop_waiting_piece(RANGE_LENGTH_MAX);
-        bytes += step;
-    } while (step != 0);
+    range from;
+    size_t bytes = 0;
+    size_t count = overflow_bytes() >> UNIT_SHIFT;
+    for (size_t i = 0;
+         i < count && (from = overflow_pop(OVERFLOW_REFUSED)) != 0; i++)
+        overflow_push(OVERFLOW_WAITING, from);
+    for (size_t i = 0;
+         i < count && (from = overflow_pop(OVERFLOW_WAITING)) != 0; i++)
+        bytes += unmap_waiting(from);
     return bytes;
 }
 
@@ -315,7 +339,7 @@ size_t kept_drop_step(size_t bound, bool aged_too)
     uint64_t now = age_clock();
     size_t bytes = find_oldest(now, &used, &unused) + overflow_bytes();
     if (bytes > bound || aged_too) {
-        size_t dropped = drop_waiting_piece(DROP_UNITS);
+        size_t dropped = drop_waiting_piece();
         if (dropped != 0)
             return dropped;
     }

@@ -37,7 +37,7 @@ bool kept_fits(size_t bytes, size_t alignment);
 
 /* Keeps a range.  When all places are taken, the shortest of all waits for one
  * and is not found meanwhile; unmapped is a range that is longer than a word
- * can say (64 GiB, 32 with addresses of 48 bits). */
+ * can say (64 GiB, 32 with addresses of 48 bits), or kept in parts. */
 void kept_give(uintptr_t base, size_t bytes);
 
 /* Keeps memory that was just mapped: it has no pages, and so does not count in

@@ -6,9 +6,9 @@
 #include "compiler.h"
 
 /*
- * The uppermost range: its first unit, and a generation that each pop counts
- * up.  A pop that has read the link of a range fails when that range has been
- * away meanwhile, unless there have been a multiple of 2^32 pops.
+ * The uppermost range of a stack: its first unit, and a generation that each
+ * pop counts up.  A pop that has read the link of a range fails when that range
+ * has been away meanwhile, unless there have been a multiple of 2^32 pops.
  *
  * A range is linked by the word that the page map has for its first unit, which
  * says its length and where the next one starts (as a range does of its own
@@ -23,7 +23,7 @@ _Static_assert(ADDRESS_BITS - UNIT_SHIFT <= 64 - HEAD_BASE_SHIFT,
                "a base fits");
 _Static_assert(RANGE_LENGTH_SHIFT > 0, "a link is even");
 
-static _Alignas(CACHE_LINE_PAIR) _Atomic(head_word) head;
+static _Alignas(CACHE_LINE_PAIR) _Atomic(head_word) heads[OVERFLOW_COUNT];
 
 /* A count: relaxed.  Higher than the truth for a moment, not lower. */
 static _Atomic(uint64_t) all_units;
@@ -52,27 +52,29 @@ static void write_link(range from, uint64_t next)
                  (void *)(uintptr_t)(next << RANGE_BASE_SHIFT | length));
 }
 
-void overflow_push(range new)
+void overflow_push(enum overflow stack, range new)
 {
+    _Atomic(head_word) *head = &heads[stack];
     atomic_fetch_add_explicit(&all_units, units_of(new), memory_order_relaxed);
-    head_word before = atomic_load_explicit(&head, memory_order_relaxed);
+    head_word before = atomic_load_explicit(head, memory_order_relaxed);
     do
         write_link(new, top_of(before));
     /* Publishes the range and its link; pairs with overflow_pop(). */
     while (!atomic_compare_exchange_weak_explicit(
-        &head, &before, head_make(base_of(new), before), memory_order_release,
+        head, &before, head_make(base_of(new), before), memory_order_release,
         memory_order_relaxed));
 }
 
-range overflow_pop(void)
+range overflow_pop(enum overflow stack)
 {
+    _Atomic(head_word) *head = &heads[stack];
     /* Acquires the link, and the range if it is ours then; pairs with
      * overflow_push(). */
-    head_word before = atomic_load_explicit(&head, memory_order_acquire);
+    head_word before = atomic_load_explicit(head, memory_order_acquire);
     while (top_of(before) != 0) {
         range link = read_link(top_of(before));
         if (!atomic_compare_exchange_weak_explicit(
-                &head, &before, head_make(base_of(link), before + 1),
+                head, &before, head_make(base_of(link), before + 1),
                 memory_order_acquire, memory_order_acquire))
             continue;
         atomic_fetch_sub_explicit(&all_units, units_of(link),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kept ranges for which there is no place: a stack without bound, which needs
- * no memory.  They are not found by what they have, and only wait for a place
- * or for being unmapped in steps.
+ * Kept ranges for which there is no place: stacks without bound, which need no
+ * memory.  They are not found by what they have, and only wait for a place or
+ * for being unmapped in steps.
  */
 #ifndef PARTYALLOC_LARGE_OVERFLOW_H
 #define PARTYALLOC_LARGE_OVERFLOW_H
@@ -11,14 +11,21 @@
 
 #include "large_range.h"
 
+enum overflow {
+    OVERFLOW_WAITING,
+    /* The system did not unmap them.  Their pages have been given back. */
+    OVERFLOW_REFUSED,
+    OVERFLOW_COUNT,
+};
+
 /* Puts a range, whose part of the page map exists. */
-void overflow_push(range new);
+void overflow_push(enum overflow stack, range new);
 
 /* Takes the one that was put last; 0: there is none.  Its age is not known, and
  * it counts as used. */
-range overflow_pop(void);
+range overflow_pop(enum overflow stack);
 
-/* The bytes of all. */
+/* The bytes of all, in both. */
 size_t overflow_bytes(void);
 
 #endif

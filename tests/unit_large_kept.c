@@ -3,10 +3,12 @@
 #include "support.h"
 
 #include <stdatomic.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <time.h>
 
 #include "large_kept.h"
+#include "large_range.h"
 #include "os.h"
 #include "page_map.h"
 
@@ -327,6 +329,97 @@ static void use_at_one_end_does_not_keep_the_rest(void **state)
     assert_true(os_unmap(base + 6 * MIB, 2 * MIB));
 }
 
+/* --- what the system does not unmap --- */
+
+static int refuse_munmap(void *address, size_t length)
+{
+    (void)address, (void)length;
+    return -1;
+}
+
+static void what_is_refused_and_has_no_place_is_not_lost(void **state)
+{
+    char *base = give_apart(APART_COUNT);
+    size_t kept = (size_t)APART_COUNT * APART;
+
+    (void)state;
+    for (size_t i = 0; i < APART_COUNT; i++)
+        base[2 * i * APART] = 1;
+    os_calls.munmap = refuse_munmap;
+    assert_int_equal(kept_drop_all(), 0);
+    assert_int_equal(kept_bytes(), kept);
+    for (size_t i = 0; i < APART_COUNT; i++)
+        require(!os_is_present(base + 2 * i * APART, PAGE_BYTES));
+    assert_int_equal(kept_drop(APART), 0);
+    assert_int_equal(kept_drop_step(SIZE_MAX, true), 0);
+    assert_int_equal(kept_bytes(), kept);
+    os_calls.munmap = munmap;
+    assert_int_equal(kept_drop_all(), kept);
+    unmap_between(base, APART_COUNT);
+}
+
+static uintptr_t refused;
+
+static int refuse_munmap_of_one(void *address, size_t length)
+{
+    if ((uintptr_t)address - refused < APART)
+        return -1;
+    return munmap(address, length);
+}
+
+static void a_refusal_does_not_hold_up_the_steps(void **state)
+{
+    char *base = give_apart(APART_COUNT);
+    char *last = base + 2 * (APART_COUNT - 1) * APART;
+
+    (void)state;
+    memset(last, 1, APART);
+    refused = (uintptr_t)last;
+    os_calls.munmap = refuse_munmap_of_one;
+    for (size_t i = 0; i < 2 * OVER; i++)
+        kept_drop_step(SIZE_MAX, true);
+    assert_int_equal(kept_bytes(), (size_t)(PLACES + 1) * APART);
+    assert_int_equal(kept_drop_step(SIZE_MAX, true), 0);
+    for (size_t i = 0; i < APART; i += PAGE_BYTES)
+        require(!os_is_present(last + i, PAGE_BYTES));
+    os_calls.munmap = munmap;
+    assert_int_equal(kept_drop_step(SIZE_MAX, true), APART / 2);
+    assert_int_equal(kept_drop_step(SIZE_MAX, true), APART / 2);
+    assert_int_equal(kept_drop_all(), (size_t)PLACES * APART);
+    unmap_between(base, APART_COUNT);
+}
+
+static void a_refusal_does_not_hold_up_the_rest(void **state)
+{
+    char *base = give_apart(APART_COUNT);
+
+    (void)state;
+    refused = (uintptr_t)base + 2 * (APART_COUNT - 1) * APART;
+    os_calls.munmap = refuse_munmap_of_one;
+    assert_int_equal(kept_drop_all(), (size_t)(APART_COUNT - 1) * APART);
+    assert_int_equal(kept_drop_all(), 0);
+    os_calls.munmap = munmap;
+    assert_int_equal(kept_drop_all(), APART);
+    unmap_between(base, APART_COUNT);
+}
+
+/* Nothing needs to be there. */
+static void a_long_range_that_is_refused_is_kept_in_parts(void **state)
+{
+    const size_t part = RANGE_LENGTH_MAX << UNIT_SHIFT;
+    uintptr_t base = (uintptr_t)1 << 44;
+
+    (void)state;
+    os_calls.munmap = refuse_munmap;
+    kept_give(base, 2 * part + MIB);
+    os_calls.munmap = munmap;
+    assert_int_equal(kept_bytes(), 2 * part + MIB);
+    assert_true(kept_take_at(base, part));
+    assert_true(kept_take_at(base + part, part));
+    assert_true(kept_take_at(base + 2 * part, MIB));
+    assert_int_equal(kept_bytes(), 0);
+}
+
 /* --- how long it takes --- */
 
 static uint64_t cpu_time(void)
@@ -564,6 +657,10 @@ int main(void)
         cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
         cmocka_unit_test(the_oldest_range_goes_first),
         cmocka_unit_test(use_at_one_end_does_not_keep_the_rest),
+        cmocka_unit_test(what_is_refused_and_has_no_place_is_not_lost),
+        cmocka_unit_test(a_refusal_does_not_hold_up_the_steps),
+        cmocka_unit_test(a_refusal_does_not_hold_up_the_rest),
+        cmocka_unit_test(a_long_range_that_is_refused_is_kept_in_parts),
         cmocka_unit_test(a_take_in_vain_looks_once_at_each_range),
         cmocka_unit_test(threads_that_cut_and_join_lose_nothing),
         cmocka_unit_test(threads_take_and_give_what_has_no_place),

@@ -401,11 +401,21 @@ mutant unused_memory_waits_for_a_place plain src/large_kept.c \
     's/if (!is_unused(lost) ||/if (true ||/' unit_large_kept
 mutant what_has_no_place_waits_for_ever plain src/large_kept.c \
     's/keep(make_used(waiting));/overflow_push(waiting);/' unit_large_kept
+mutant what_is_refused_is_lost plain src/large_kept.c \
+    's/    overflow_push(OVERFLOW_REFUSED, from);//' unit_large_kept
+mutant what_is_refused_holds_up_others plain src/large_kept.c \
+    's/overflow_push(OVERFLOW_REFUSED, from)/overflow_push(OVERFLOW_WAITING, from)/' \
+    unit_large_kept
+mutant what_is_refused_keeps_its_pages plain src/large_kept.c \
+    '/^static size_t unmap_waiting/,/^}/s/    os_purge.*//' unit_large_kept
+mutant what_is_refused_is_not_tried_again plain src/large_kept.c \
+    's/        from = overflow_pop(OVERFLOW_REFUSED);/;/' unit_large_kept
+mutant a_long_range_that_is_refused_is_lost plain src/large_kept.c \
+    '/^static bool is_gone/,/^}/s/return false;$/return true;/' unit_large_kept
 mutant what_waits_does_not_count plain src/large_kept.c \
     's/ + overflow_bytes()//' unit_large_kept
 mutant what_waits_goes_as_a_whole plain src/large_kept.c \
-    's/drop_waiting_piece(DROP_UNITS)/drop_waiting_piece(RANGE_LENGTH_MAX)/' \
-    unit_large_kept
+    's/units_of(from) <= DROP_UNITS/true/' unit_large_kept
 mutant a_waiting_range_has_no_generation plain src/large_overflow.c \
     's/before + 1)/before)/' unit_large_overflow
 mutant a_waiting_range_is_not_published tsan src/large_overflow.c \
