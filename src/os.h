@@ -115,6 +115,10 @@ bool os_unmap_for_move(void *to, size_t bytes, size_t moved);
 /* A cap on the bytes mapped; 0 for none. */
 void os_set_limit(size_t bytes);
 
+/* In the child of a fork: what other threads were about to map is not there,
+ * and who was about to move pages has left both sides. */
+void os_after_fork_in_child(void);
+
 /* Bytes mapped now, and at the most; kernel calls made. */
 size_t os_mapped_bytes(void);
 size_t os_mapped_peak_bytes(void);

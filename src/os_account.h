@@ -12,17 +12,20 @@
 #include <stddef.h>
 
 /* Takes bytes out of the cap before they are mapped, so that threads that map
- * at once cannot pass it together.  False: there is no room, and nothing has
- * changed meanwhile. */
+ * at once cannot pass it together.  False: there is no room. */
 bool account_begin(size_t bytes);
 
 /* How that ended: whether they are mapped. */
-void account_end(size_t bytes, bool mapped);
+void account_end(size_t bytes, bool done);
 
 /* So many more are mapped, whatever the cap. */
 void account_more(size_t bytes);
 
 /* They are no more. */
 void account_unmapped(size_t bytes);
+
+/* So many are mapped twice, until they have been moved: they count once. */
+void account_moving(size_t bytes);
+void account_moved(size_t bytes);
 
 #endif

@@ -132,7 +132,10 @@ void *os_map(size_t bytes)
 
 void *os_map_for_move(size_t bytes, size_t moved)
 {
-    return map(bytes, OS_MAP_ALIGNMENT, bytes - moved);
+    void *to = map(bytes, OS_MAP_ALIGNMENT, bytes - moved);
+    if (to != NULL)
+        account_moving(moved);
+    return to;
 }
 
 bool os_map_at(void *address, size_t bytes)
@@ -171,6 +174,7 @@ bool os_unmap_for_move(void *to, size_t bytes, size_t moved)
         account_unmapped(bytes - moved);
     else
         account_more(moved);
+    account_moved(moved);
     errno = saved;
     return done;
 }
@@ -347,6 +351,8 @@ bool os_move(void *from, size_t moved, void *to, size_t bytes)
         done = os_calls.mremap(from, moved, bytes,
                                MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
     }
+    if (done)
+        account_moved(moved);
     errno = saved;
     return done;
 }

@@ -130,6 +130,7 @@ static void go_on_with(struct cache *cache)
  */
 static void after_fork_in_child(void)
 {
+    os_after_fork_in_child();
     cache_forget_idle();
     for (struct cache *cache = cache_next(NULL); cache != NULL;
          cache = cache_next(cache)) {

@@ -292,6 +292,120 @@ static void a_purge_is_repeated_a_bounded_number_of_times(void **state)
     assert_true(os_unmap(address, MIB));
 }
 
+/* --- a fork while another thread is inside of a call --- */
+
+static atomic_int inside; /* 1: a thread is there, 2: it may go on */
+
+static void wait_inside(void)
+{
+    atomic_store(&inside, 1);
+    while (atomic_load(&inside) != 2)
+        sleep_ms(1);
+}
+
+static void *wait_in_mmap(void *hint, size_t length, int protection, int flags,
+                          int fd, off_t offset)
+{
+    wait_inside();
+    return mmap(hint, length, protection, flags, fd, offset);
+}
+
+static void *wait_in_mremap(void *address, size_t old_length, size_t new_length,
+                            int flags, ...)
+{
+    va_list more;
+    void *target = NULL;
+
+    if ((flags & MREMAP_FIXED) != 0) {
+        va_start(more, flags);
+        target = va_arg(more, void *);
+        va_end(more);
+    }
+    /* Not when it is only asked whether a range is one mapping. */
+    if (new_length < 1024 * MIB)
+        wait_inside();
+    return mremap(address, old_length, new_length, flags, target);
+}
+
+/* What the child has, and what may be mapped beyond. */
+static void require_mapped(void *bytes)
+{
+    size_t mapped = *(const size_t *)bytes;
+
+    os_calls.mmap = mmap;
+    require(os_mapped_bytes() == mapped);
+    os_set_limit(mapped + 2 * MIB);
+    require(os_map(2 * MIB) != NULL);
+    require(os_map(OS_MAP_ALIGNMENT) == NULL);
+}
+
+/* Forks while a thread is inside of what the body does. */
+static void fork_inside(thread_body *body, size_t mapped)
+{
+    pthread_t thread;
+
+    atomic_store(&inside, 0);
+    require(pthread_create(&thread, NULL, body, NULL) == 0);
+    while (atomic_load(&inside) != 1)
+        sleep_ms(1);
+    struct ending child = run_in_child(require_mapped, &mapped);
+    atomic_store(&inside, 2);
+    require(pthread_join(thread, NULL) == 0);
+    os_calls.mmap = mmap;
+    os_calls.mremap = mremap;
+    assert_int_equal(child.status, 0);
+}
+
+static char *side, *target;
+
+static void *map_some(void *unused)
+{
+    (void)unused;
+    target = os_map(4 * MIB);
+    require(target != NULL);
+    return NULL;
+}
+
+static void *grow_some(void *unused)
+{
+    (void)unused;
+    require(!os_grow(side, MIB, 4 * MIB));
+    return NULL;
+}
+
+static void *move_some(void *unused)
+{
+    (void)unused;
+    require(os_move(side, 2 * MIB, target, 4 * MIB));
+    return NULL;
+}
+
+static void a_child_counts_what_it_has(void **state)
+{
+    size_t before = os_mapped_bytes();
+
+    (void)state;
+    partyalloc_thread_flush(); /* so that the handler of forks is linked */
+    side = os_map(2 * MIB);
+    os_calls.mmap = wait_in_mmap;
+    fork_inside(map_some, before + 2 * MIB);
+    os_calls.mremap = wait_in_mremap;
+    fork_inside(grow_some, before + 6 * MIB);
+    require(os_unmap(target, 4 * MIB));
+    target = os_map_for_move(4 * MIB, 2 * MIB);
+    /* It has both sides, though only one counts here. */
+    assert_int_equal(os_mapped_bytes(), before + 4 * MIB);
+    os_calls.mremap = wait_in_mremap;
+    fork_inside(move_some, before + 6 * MIB);
+    size_t after = before + 4 * MIB;
+    assert_child_succeeds(require_mapped, &after);
+    char *unused = os_map_for_move(8 * MIB, 4 * MIB);
+    assert_true(os_unmap_for_move(unused, 8 * MIB, 4 * MIB));
+    assert_child_succeeds(require_mapped, &after);
+    assert_true(os_unmap(target, 4 * MIB));
+    assert_int_equal(os_mapped_bytes(), before);
+}
+
 /* --- ranges in one call --- */
 
 enum { RANGES = 3 };
@@ -467,6 +581,7 @@ int main(void)
         cmocka_unit_test(the_cap_is_hard),
         cmocka_unit_test(a_refused_request_takes_no_room_from_others),
         cmocka_unit_test(a_length_that_cannot_be_is_refused),
+        cmocka_unit_test(a_child_counts_what_it_has),
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
         /* In its child nothing has been tried yet. */
         cmocka_unit_test(ranges_are_purged_one_by_one_where_the_system_cannot),

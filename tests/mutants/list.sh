@@ -530,10 +530,20 @@ mutant the_cap_is_soft plain src/os_account.c \
     's/bytes > cap - now)/bytes > cap - now + (1 << 20))/' \
     unit_os memory_limit
 mutant a_refused_request_takes_room_for_a_moment plain src/os_account.c \
-    's/size_t now = atomic_load_explicit(&mapped, memory_order_relaxed);/size_t now = atomic_fetch_add(\&mapped, bytes); atomic_fetch_sub(\&mapped, bytes);/' \
+    '/^bool account_begin/,/^}/s/account now = .*/account now = atomic_fetch_add(\&sum, account_of(bytes, 0)); atomic_fetch_sub(\&sum, account_of(bytes, 0));/' \
     unit_os
 mutant what_was_not_mapped_is_in_the_peak plain src/os_account.c \
-    '/^bool account_begin/,/^}/s/    return true;/    raise_peak(now + bytes); return true;/' \
+    '/^bool account_begin/,/^}/s/    return true;/    raise_peak(counted_of(now) + bytes); return true;/' \
+    unit_os
+mutant a_child_counts_what_was_about_to_be_mapped plain src/thread.c \
+    's/    os_after_fork_in_child();//' unit_os
+mutant a_child_misses_one_side_of_a_move plain src/os_account.c \
+    's/mapped_of(now) + twice/mapped_of(now)/' unit_os
+mutant what_has_moved_counts_twice_in_a_child plain src/os_linux.c \
+    '/^bool os_move/,/^}/s/account_moved(moved)/account_moved(0)/' \
+    unit_os
+mutant what_was_not_moved_counts_twice_in_a_child plain src/os_linux.c \
+    '/^bool os_unmap_for_move/,/^}/s/account_moved(moved)/account_moved(0)/' \
     unit_os
 mutant what_is_unmapped_stays_counted plain src/os_linux.c \
     '/^bool os_unmap/,/^}/s/account_unmapped(rounded)/account_unmapped(0)/' \
