@@ -107,7 +107,8 @@ void *os_map_for_move(size_t bytes, size_t moved);
  * copying; `from` is unmapped by it.  False: nothing changed. */
 bool os_move(void *from, size_t moved, void *to, size_t bytes);
 
-/* Unmaps what os_map_for_move() has mapped and nothing was moved to.  False
+/* Unmaps what os_map_for_move() has mapped and nothing was moved to; not what
+ * another thread has mapped there since, which a failed move lets happen.  False
  * when the system refuses: it is then still mapped and accounted as a whole,
  * whatever the limit. */
 bool os_unmap_for_move(void *to, size_t bytes, size_t moved);

@@ -138,16 +138,22 @@ void *os_map_for_move(size_t bytes, size_t moved)
     return to;
 }
 
+/* Maps where nothing is. */
+static bool map_there(void *address, size_t bytes)
+{
+    char *there = map_pages(address, bytes, MAP_FIXED_NOREPLACE);
+    /* Linux before 4.17 takes the address for a hint. */
+    if (there != NULL && there != address)
+        unmap_pages(there, bytes);
+    return there == address;
+}
+
 bool os_map_at(void *address, size_t bytes)
 {
     int saved = errno;
     bool done = false;
     if (account_begin(bytes)) {
-        char *there = map_pages(address, bytes, MAP_FIXED_NOREPLACE);
-        done = there == address;
-        /* Linux before 4.17 takes the address for a hint. */
-        if (there != NULL && !done)
-            unmap_pages(there, bytes);
+        done = map_there(address, bytes);
         account_end(bytes, done);
     }
     errno = saved;
@@ -162,19 +168,6 @@ bool os_unmap(void *address, size_t bytes)
     bool done = unmap_pages(address, rounded);
     if (done)
         account_unmapped(rounded);
-    errno = saved;
-    return done;
-}
-
-bool os_unmap_for_move(void *to, size_t bytes, size_t moved)
-{
-    int saved = errno;
-    bool done = unmap_pages(to, bytes);
-    if (done)
-        account_unmapped(bytes - moved);
-    else
-        account_more(moved);
-    account_moved(moved);
     errno = saved;
     return done;
 }
@@ -350,9 +343,28 @@ bool os_move(void *from, size_t moved, void *to, size_t bytes)
         /* To its new length, so that it is one mapping there too. */
         done = os_calls.mremap(from, moved, bytes,
                                MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
+        /* The kernel unmaps the target first, and may fail then: for want of
+         * memory of its own, or at its limit of mappings. */
+        if (!done)
+            map_there(to, bytes);
     }
     if (done)
         account_moved(moved);
+    errno = saved;
+    return done;
+}
+
+bool os_unmap_for_move(void *to, size_t bytes, size_t moved)
+{
+    int saved = errno;
+    /* Else a part of it is another thread's by now, which was faster than
+     * os_move() to map there. */
+    bool done = !is_one_mapping(to, bytes) || unmap_pages(to, bytes);
+    if (done)
+        account_unmapped(bytes - moved);
+    else
+        account_more(moved);
+    account_moved(moved);
     errno = saved;
     return done;
 }

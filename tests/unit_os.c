@@ -165,6 +165,71 @@ static void *unmap_the_target_first(void *address, size_t old_length,
     return mremap(address, old_length, new_length, flags, target);
 }
 
+/* Another thread's mapping, made where the target was. */
+static size_t foreign_bytes;
+
+static void *fail_behind_the_target(void *address, size_t old_length,
+                                    size_t new_length, int flags, ...)
+{
+    va_list more;
+
+    if ((flags & MREMAP_FIXED) == 0)
+        return mremap(address, old_length, new_length, flags);
+    va_start(more, flags);
+    char *target = va_arg(more, void *);
+    va_end(more);
+    require(munmap(target, new_length) == 0);
+    if (foreign_bytes != 0) {
+        require(mmap(target + MIB, foreign_bytes, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0)
+                == target + MIB);
+        memset(target + MIB, 5, foreign_bytes);
+    }
+    errno = ENOMEM;
+    return MAP_FAILED;
+}
+
+static void a_move_that_fails_late_leaves_no_gap(void **state)
+{
+    size_t before = os_mapped_bytes();
+    char *from = os_map(MIB);
+    char *to = os_map_for_move(2 * MIB, MIB);
+
+    (void)state;
+    fill(from, MIB, 4);
+    foreign_bytes = 0;
+    os_calls.mremap = fail_behind_the_target;
+    errno = SENTINEL;
+    assert_false(os_move(from, MIB, to, 2 * MIB));
+    assert_int_equal(errno, SENTINEL);
+    os_calls.mremap = mremap;
+    assert_true(holds(from, MIB, 4));
+    assert_false(os_map_at(to, MIB)); /* nobody else can be there */
+    assert_true(os_unmap_for_move(to, 2 * MIB, MIB));
+    assert_true(os_map_at(to, MIB));
+    assert_true(os_unmap(to, MIB));
+    assert_int_equal(os_mapped_bytes() - before, MIB);
+    assert_true(os_unmap(from, MIB));
+}
+
+static void what_another_thread_mapped_in_a_gap_stays(void **state)
+{
+    size_t before = os_mapped_bytes();
+    char *from = os_map(MIB);
+    char *to = os_map_for_move(2 * MIB, MIB);
+
+    (void)state;
+    foreign_bytes = 64 * KIB;
+    os_calls.mremap = fail_behind_the_target;
+    assert_false(os_move(from, MIB, to, 2 * MIB));
+    os_calls.mremap = mremap;
+    assert_true(os_unmap_for_move(to, 2 * MIB, MIB));
+    assert_int_equal(to[MIB], 5);
+    assert_int_equal(os_mapped_bytes() - before, MIB);
+    require(munmap(to + MIB, foreign_bytes) == 0);
+    assert_true(os_unmap(from, MIB));
+}
+
 /* Two mappings side by side, which the kernel does not move as one. */
 static void a_move_that_is_refused_leaves_both_sides(void **state)
 {
@@ -578,6 +643,8 @@ int main(void)
         cmocka_unit_test(memory_is_mapped_where_there_is_none),
         cmocka_unit_test(pages_move_without_being_copied),
         cmocka_unit_test(a_move_that_is_refused_leaves_both_sides),
+        cmocka_unit_test(a_move_that_fails_late_leaves_no_gap),
+        cmocka_unit_test(what_another_thread_mapped_in_a_gap_stays),
         cmocka_unit_test(the_cap_is_hard),
         cmocka_unit_test(a_refused_request_takes_no_room_from_others),
         cmocka_unit_test(a_length_that_cannot_be_is_refused),

@@ -477,6 +477,10 @@ mutant kept_ranges_leave_no_room_to_grow plain src/large.c \
 mutant what_cannot_move_empties_all plain src/large.c \
     's/            return move(block, mapped, to, bytes);/            if ((to = move(block, mapped, to, bytes)) != NULL) return to;/' \
     unit_large_bounds
+mutant a_move_that_fails_leaves_a_gap plain src/os_linux.c \
+    's/            map_there(to, bytes);/            ;/' unit_os
+mutant anothers_mapping_goes_with_a_target plain src/os_linux.c \
+    's/!is_one_mapping(to, bytes) || unmap_pages/unmap_pages/' unit_os
 mutant two_mappings_move_as_one plain src/os_linux.c \
     's/is_one_mapping(from, moved)/true/' unit_os
 mutant pages_are_made_present_for_all plain src/large_pages.c \
