@@ -373,8 +373,9 @@ EXPORTED void *partyalloc_reallocate_aligned(void *pointer, size_t size,
         return partyalloc_allocate_aligned(size, alignment, memory_type_id);
     size_t usable = usable_size(pointer, "invalid reallocate");
     bool aligned = ((uintptr_t)pointer & (alignment - 1)) == 0;
-    /* Pages that move come to a multiple of UNIT_BYTES. */
-    if (aligned && alignment <= UNIT_BYTES) {
+    /* Pages that move come to a multiple of UNIT_BYTES; none move when the block
+     * gets no longer. */
+    if (aligned && (alignment <= UNIT_BYTES || size <= usable)) {
         void *block = resize(pointer, usable, size);
         if (block != NULL)
             return block;

@@ -160,6 +160,22 @@ static void a_reallocation_within_the_usable_size_stays_in_place(void **state)
     }
 }
 
+/* Also with an alignment that a move of pages would not keep. */
+static void an_aligned_block_that_gets_no_longer_stays_in_place(void **state)
+{
+    (void)state;
+    for (size_t alignment = 4096; alignment <= 4 * MIB; alignment *= 4) {
+        char *block = partyalloc_allocate_aligned(3 * MIB, alignment, ANY_TYPE);
+        fill(block, 3 * MIB, 1);
+        for (size_t size = 3 * MIB; size >= MIB; size -= MIB)
+            assert_ptr_equal(partyalloc_reallocate_aligned(block, size,
+                                                           alignment, ANY_TYPE),
+                             block);
+        assert_true(holds(block, MIB, 1));
+        partyalloc_free(block, ANY_TYPE);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -171,6 +187,7 @@ int main(void)
         cmocka_unit_test(a_large_block_that_shrinks_gives_its_pages_back),
         cmocka_unit_test(a_failed_reallocation_leaves_the_block_alone),
         cmocka_unit_test(a_reallocation_within_the_usable_size_stays_in_place),
+        cmocka_unit_test(an_aligned_block_that_gets_no_longer_stays_in_place),
     };
 
     return run_all(tests);

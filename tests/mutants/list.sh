@@ -31,6 +31,9 @@ mutant a_bad_alignment_is_taken plain src/callbacks.c \
     contract_aligned
 mutant an_aligned_class_is_any_class plain src/callbacks.c \
     's/size_classes\[class\].size % alignment != 0/false/' contract_aligned
+mutant an_aligned_block_is_copied_to_its_own_size plain src/callbacks.c \
+    's/(alignment <= UNIT_BYTES || size <= usable)/alignment <= UNIT_BYTES/' \
+    contract_reallocate
 mutant out_of_memory_leaves_errno plain src/callbacks.c \
     's/errno = ENOMEM;/;/' absurd_sizes contract_zeroed memory_limit
 mutant a_reallocation_copies_half plain src/callbacks.c \
