@@ -267,7 +267,7 @@ static SLOW_PATH void free_slow(void *pointer)
     else if (entry == ENTRY_LARGE)
         large_free(pointer);
     else if (entry == ENTRY_LARGE_GONE)
-        fatal_misuse("double free", pointer);
+        large_free_gone(pointer);
     else if (pointer != NULL)
         fatal_misuse("invalid free", pointer);
 }

@@ -278,6 +278,31 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed)
     return block;
 }
 
+/* Whether a block that starts further down covers an address.  Looks at what
+ * lies between, which may be long, but the process ends then.  No block extends
+ * to where the page map has no leaf. */
+static bool is_inside_of_block(const void *pointer)
+{
+    uintptr_t start = (uintptr_t)pointer & ~(uintptr_t)(UNIT_BYTES - 1);
+    uint32_t entry;
+    do {
+        start -= UNIT_BYTES;
+        if (page_map_leaf((void *)start) == NULL)
+            return false;
+        entry = page_map_entry((void *)start);
+    } while (entry == 0 || entry == ENTRY_LARGE_GONE);
+    if (entry != ENTRY_LARGE)
+        return false;
+    block_word word = word_at((void *)start);
+    return is_live(word) && mapped_of(word) > (uintptr_t)pointer - start;
+}
+
+_Noreturn void large_free_gone(const void *pointer)
+{
+    fatal_misuse(is_inside_of_block(pointer) ? "invalid free" : "double free",
+                 pointer);
+}
+
 /* Ends the life of a block; the one who does has its mapping. */
 static block_word retire(void *block)
 {

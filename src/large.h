@@ -22,6 +22,10 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed);
  * the process when there is no live block. */
 void large_free(void *block);
 
+/* Stops the process for a free at an address whose entry is ENTRY_LARGE_GONE: a
+ * double free, unless a block that lives covers it by now. */
+_Noreturn void large_free_gone(const void *pointer);
+
 /* The usable bytes of the block at such an address; stops the process, naming
  * `what`, when there is no live block. */
 size_t large_usable_size(const void *block, const char *what);

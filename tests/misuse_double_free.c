@@ -165,11 +165,13 @@ static void *large_joined_and_unmapped(void)
     return block;
 }
 
-static void *large_within_a_live_one(void)
+static void *large_above_a_live_one(void)
 {
-    void *block = large_between_others_freed();
+    char *block = large_between_others_freed();
 
-    require(allocate(12 * MIB) < block);
+    require(allocate(8 * MIB) == block);
+    require(allocate(4 * MIB) == block - 4 * MIB);
+    release(block);
     return block;
 }
 
@@ -203,7 +205,7 @@ static const struct scenario found_at_once[] = {
     SCENARIO(large_before_another_large),
     SCENARIO(large_between_others_freed),
     SCENARIO(large_joined_and_unmapped),
-    SCENARIO(large_within_a_live_one),
+    SCENARIO(large_above_a_live_one),
     SCENARIO(large_by_another_thread),
 };
 

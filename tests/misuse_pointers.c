@@ -237,6 +237,27 @@ static void *where_a_large_block_gave_up_its_end(void)
     return block + 2 * MIB;
 }
 
+/* Blocks that are freed and joined then. */
+static void *where_a_block_began_inside_of_another(void)
+{
+    void *blocks[3];
+
+    partyalloc_free(partyalloc_allocate(12 * MIB, ANY_TYPE), ANY_TYPE);
+    for (size_t i = 0; i < 3; i++)
+        blocks[i] = partyalloc_allocate(4 * MIB, ANY_TYPE);
+    for (size_t i = 0; i < 3; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    require(partyalloc_allocate(12 * MIB, ANY_TYPE) == blocks[2]);
+    return blocks[1];
+}
+
+static void *at_the_last_such_place(void)
+{
+    char *inside = where_a_block_began_inside_of_another();
+
+    return inside + 4 * MIB;
+}
+
 static const struct scenario never_ours[] = {
     SCENARIO(in_the_stack),
     SCENARIO(in_data),
@@ -271,6 +292,8 @@ static const struct scenario never_ours[] = {
     SCENARIO(at_the_last_unit_of_the_rest),
     SCENARIO(in_a_large_block_cut_from_another),
     SCENARIO(where_a_large_block_gave_up_its_end),
+    SCENARIO(where_a_block_began_inside_of_another),
+    SCENARIO(at_the_last_such_place),
 };
 
 /* --- pointers inside of small blocks --- */

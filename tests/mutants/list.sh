@@ -71,7 +71,12 @@ mutant an_own_block_past_its_cache_is_not_judged plain src/thread_cache.c \
 mutant the_top_is_not_compared_on_the_slow_way plain src/thread_cache.c \
     's/(mine \&\& \*top == block) || !slab_is_live/!slab_is_live/' misuse_double_free
 mutant a_large_block_may_be_freed_twice plain src/callbacks.c \
-    's/fatal_misuse("double free", pointer);/return;/' misuse_double_free
+    's/        large_free_gone(pointer);/        return;/' misuse_double_free
+mutant an_address_inside_of_a_large_block_is_freed_twice plain src/large.c \
+    's/is_inside_of_block(pointer) ?/false ?/' misuse_pointers unit_large
+mutant any_large_block_below_covers_an_address plain src/large.c \
+    's/ \&\& mapped_of(word) > (uintptr_t)pointer - start;/;/' \
+    misuse_double_free
 mutant two_threads_may_free_a_large_block plain src/large.c \
     's/!page_map_replace(block, (void \*)word, (void \*)BLOCK_FREED)/false/' \
     misuse_double_free
@@ -534,7 +539,7 @@ mutant a_kept_range_is_not_published tsan src/large_places.h \
 # --- The system ---
 
 mutant the_cap_is_soft plain src/os_account.c \
-    's/bytes > cap - now)/bytes > cap - now + (1 << 20))/' \
+    's/bytes > cap - counted)/bytes > cap - counted + (1 << 20))/' \
     unit_os memory_limit
 mutant a_refused_request_takes_room_for_a_moment plain src/os_account.c \
     '/^bool account_begin/,/^}/s/account now = .*/account now = atomic_fetch_add(\&sum, account_of(bytes, 0)); atomic_fetch_sub(\&sum, account_of(bytes, 0));/' \
