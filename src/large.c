@@ -19,9 +19,11 @@ enum {
     /* The most that is mapped ahead of use: to map waits for all who make
      * pages present, and they for it. */
     AHEAD_MAX = 16 << 20,
-    /* A block stays where it is while it needs at least this part of its
-     * mapping (a shift: a half). */
-    FIT_SHIFT = 1,
+    /* A block keeps what it does not need of its mapping up to a half of it
+     * (a shift), and if that is worth a call, up to a quarter. */
+    SPARE_SHIFT = 1,
+    LONG_SPARE_SHIFT = 2,
+    LONG_SPARE_MIN = 256 << 10,
 };
 
 /* Mappings from this length on are worth huge pages; shorter ones would be
@@ -423,6 +425,25 @@ static void *grow(void *block, size_t mapped, size_t bytes)
     return NULL;
 }
 
+static bool is_too_much(size_t spare, size_t mapped)
+{
+    return spare > mapped >> SPARE_SHIFT ||
+           (spare >= LONG_SPARE_MIN && spare > mapped >> LONG_SPARE_SHIFT);
+}
+
+/* The rest of a mapping is kept behind the block, where it can grow into it
+ * again.  So what goes back is first what was kept before: a step of the rest
+ * would begin right behind the block. */
+static void *shrink(void *block, size_t mapped, size_t bytes, size_t size)
+{
+    if (!is_too_much(mapped - bytes, mapped))
+        return set_lengths(block, mapped, size);
+    set_lengths(block, bytes, size);
+    kept_drop_step(kept_bound(), !option_quiet());
+    kept_give((uintptr_t)block + bytes, mapped - bytes);
+    return block;
+}
+
 void *large_resize(void *block, size_t size)
 {
     if (size > SIZE_LIMIT)
@@ -433,9 +454,5 @@ void *large_resize(void *block, size_t size)
         block = grow(block, mapped, bytes);
         return block != NULL ? set_lengths(block, bytes, size) : NULL;
     }
-    if (mapped >> FIT_SHIFT <= bytes)
-        return set_lengths(block, mapped, size);
-    set_lengths(block, bytes, size);
-    keep((uintptr_t)block + bytes, mapped - bytes);
-    return block;
+    return shrink(block, mapped, bytes, size);
 }

@@ -275,6 +275,53 @@ static void what_a_block_gives_up_is_kept(void **state)
     large_drop_all();
 }
 
+static void a_block_gives_up_a_long_part_that_it_does_not_need(void **state)
+{
+    void *block = allocate(40 * MIB);
+    void *other = allocate(960 * KIB);
+
+    (void)state;
+    uint64_t calls = os_kernel_calls();
+    size_t cached = large_totals().cached_bytes;
+    assert_ptr_equal(large_resize(block, 30 * MIB), block);
+    assert_int_equal(large_totals().cached_bytes, cached);
+    assert_ptr_equal(large_resize(block, 30 * MIB - 1), block);
+    assert_int_equal(large_totals().cached_bytes, cached);
+    assert_ptr_equal(large_resize(block, 24 * MIB), block);
+    assert_int_equal(large_totals().cached_bytes, cached + 16 * MIB);
+    /* And grows into it again. */
+    assert_ptr_equal(large_resize(block, 40 * MIB), block);
+    assert_int_equal(large_totals().cached_bytes, cached);
+    /* Half of a short one stays. */
+    assert_ptr_equal(large_resize(other, 704 * KIB + 1), other);
+    assert_int_equal(large_totals().cached_bytes, cached);
+    assert_ptr_equal(large_resize(other, 704 * KIB), other);
+    assert_int_equal(large_totals().cached_bytes, cached + 256 * KIB);
+    assert_int_equal(os_kernel_calls(), calls);
+    large_free(block);
+    large_free(other);
+    large_drop_all();
+}
+
+/* However much that is: nothing of it goes back at once. */
+static void a_long_block_shrinks_and_grows_without_a_call(void **state)
+{
+    char *block = allocate(200 * MIB);
+
+    (void)state;
+    block[200 * MIB - 1] = 1;
+    uint64_t calls = os_kernel_calls();
+    for (int i = 0; i < 10; i++) {
+        assert_ptr_equal(large_resize(block, 100 * MIB), block);
+        assert_int_equal(large_totals().cached_bytes, 100 * MIB);
+        assert_ptr_equal(large_resize(block, 200 * MIB), block);
+    }
+    assert_int_equal(os_kernel_calls(), calls);
+    assert_int_equal(block[200 * MIB - 1], 1);
+    large_free(block);
+    large_drop_all();
+}
+
 static void the_page_map_knows_live_and_dead_blocks(void **state)
 {
     (void)state;
@@ -371,6 +418,8 @@ int main(void)
         cmocka_unit_test(a_mapping_is_dropped_when_it_is_old),
         cmocka_unit_test(a_block_grows_into_what_is_kept_behind_it),
         cmocka_unit_test(what_a_block_gives_up_is_kept),
+        cmocka_unit_test(a_block_gives_up_a_long_part_that_it_does_not_need),
+        cmocka_unit_test(a_long_block_shrinks_and_grows_without_a_call),
         cmocka_unit_test(the_page_map_knows_live_and_dead_blocks),
         cmocka_unit_test(growing_moves_pages_and_keeps_the_contents),
         cmocka_unit_test(sizes_that_cannot_be_are_refused),

@@ -397,10 +397,9 @@ mutant a_surplus_is_unmapped_at_once plain src/large_kept.c \
 mutant a_surplus_waits_for_large_blocks plain src/thread_cache.c \
     's/large_drop_step(++cache->looks % DROP_INTERVAL == 0);//' memory_returns
 mutant what_a_block_gives_up_is_lost plain src/large.c \
-    's/keep((uintptr_t)block + bytes, mapped - bytes);//' unit_large
+    '/^static void \*shrink/,/^}/s/kept_give(.*;//' unit_large
 mutant what_a_block_gives_up_knows_no_bound plain src/large.c \
-    's/    keep((uintptr_t)block + bytes/    kept_give((uintptr_t)block + bytes/' \
-    unit_large_bounds
+    '/^static void \*shrink/,/^}/s/    kept_drop_step(.*;//' unit_large_bounds
 mutant the_last_comer_has_no_place plain src/large_places.c \
     's/units_of(shortest) >= units_of(new)/true/' unit_large_kept
 mutant what_has_no_place_is_unmapped_at_once plain src/large_kept.c \
@@ -473,6 +472,13 @@ mutant what_fails_is_reserved_without_metadata plain src/chunk.c \
     's/if (metadata_reserve(metadata)) {/metadata_reserve(metadata);{/' unit_chunk
 mutant each_reservation_has_all_constant_parts plain src/upkeep.c \
     's/bool first = !option_quiet();/bool first = true;/' unit_reserve
+mutant a_block_keeps_half_of_its_mapping plain src/large.c \
+    's/(spare >= LONG_SPARE_MIN \&\& spare > mapped >> LONG_SPARE_SHIFT)/false/' \
+    unit_large
+mutant a_block_keeps_nothing_that_it_does_not_need plain src/large.c \
+    's/LONG_SPARE_SHIFT = 2/LONG_SPARE_SHIFT = 20/' unit_large
+mutant what_a_block_gives_up_goes_at_once plain src/large.c \
+    '/^static void \*shrink/,/^}/s/    kept_give(\(.*\));/    keep(\1);/' unit_large
 mutant huge_pages_are_never_asked_for plain src/large.c \
     's/option_huge_pages() \&\&/false \&\&/' huge_pages
 mutant huge_pages_are_always_asked_for plain src/large.c \
