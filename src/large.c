@@ -243,9 +243,8 @@ static uintptr_t obtain(size_t bytes, size_t alignment, size_t *fresh)
 {
     *fresh = 0;
     uintptr_t base = kept_take(bytes, alignment);
-    if (base != 0)
-        return base;
-    base = obtain_new(bytes, alignment, fresh);
+    if (base == 0)
+        base = obtain_new(bytes, alignment, fresh);
     if (base != 0)
         advise(base, bytes);
     return base;
@@ -452,7 +451,10 @@ void *large_resize(void *block, size_t size)
     size_t bytes = round_up(size, UNIT_BYTES);
     if (bytes > mapped) {
         block = grow(block, mapped, bytes);
-        return block != NULL ? set_lengths(block, bytes, size) : NULL;
+        if (block == NULL)
+            return NULL;
+        advise((uintptr_t)block, bytes);
+        return set_lengths(block, bytes, size);
     }
     return shrink(block, mapped, bytes, size);
 }

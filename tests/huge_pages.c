@@ -12,10 +12,16 @@
 enum { BLOCKS = 100000, SIZE = 1000 };
 
 static size_t asked, given_back;
+static void *asked_start; /* the last time */
+static size_t asked_length;
 
 static int count_advice(void *address, size_t length, int advice)
 {
-    asked += advice == MADV_HUGEPAGE;
+    if (advice == MADV_HUGEPAGE) {
+        asked++;
+        asked_start = address;
+        asked_length = length;
+    }
     given_back += advice == MADV_DONTNEED;
     return madvise(address, length, advice);
 }
@@ -59,10 +65,43 @@ static void use_large_blocks(void *unused)
     require(asked == 2);
 }
 
+/* What is asked for last is the block as a whole. */
+static void require_asked_for(void *block, size_t size, size_t times)
+{
+    require(block != NULL);
+    require(asked == times);
+    require(times == 0 || (asked_start == block && asked_length == size));
+}
+
+static void use_kept_memory(void *unused)
+{
+    void *blocks[6];
+
+    (void)unused;
+    start(1);
+    for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
+        blocks[i] = partyalloc_allocate(3 * MIB, ANY_TYPE);
+    for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    require(asked == 0);
+    require_asked_for(partyalloc_allocate(10 * MIB, ANY_TYPE), 10 * MIB, 1);
+    void *block = partyalloc_allocate(3 * MIB, ANY_TYPE);
+    require(asked == 1);
+    block = partyalloc_reallocate(block, 7 * MIB / 2, ANY_TYPE);
+    require(asked == 1);
+    block = partyalloc_reallocate(block, 5 * MIB, ANY_TYPE);
+    require_asked_for(block, 5 * MIB, 2);
+    block = partyalloc_reallocate(block, 30 * MIB, ANY_TYPE);
+    require_asked_for(block, 30 * MIB, 3);
+    block = partyalloc_reallocate(block, 29 * MIB, ANY_TYPE);
+    require_asked_for(block, 30 * MIB, 3);
+}
+
 static void use_large_blocks_without(void *unused)
 {
     (void)unused;
     start(0);
+    allocate_and_free(40 * MIB);
     allocate_and_free(40 * MIB);
     require(asked == 0);
 }
@@ -99,6 +138,12 @@ static void they_are_asked_for_large_blocks(void **state)
     assert_child_succeeds(use_large_blocks, NULL);
 }
 
+static void they_are_asked_for_in_kept_memory_and_for_what_grows(void **state)
+{
+    (void)state;
+    assert_child_succeeds(use_kept_memory, NULL);
+}
+
 static void they_are_not_asked_for_by_default(void **state)
 {
     (void)state;
@@ -115,6 +160,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(they_are_asked_for_large_blocks),
+        cmocka_unit_test(they_are_asked_for_in_kept_memory_and_for_what_grows),
         cmocka_unit_test(they_are_not_asked_for_by_default),
         cmocka_unit_test(small_blocks_are_as_without_them),
     };

@@ -481,6 +481,11 @@ mutant what_a_block_gives_up_goes_at_once plain src/large.c \
     '/^static void \*shrink/,/^}/s/    kept_give(\(.*\));/    keep(\1);/' unit_large
 mutant huge_pages_are_never_asked_for plain src/large.c \
     's/option_huge_pages() \&\&/false \&\&/' huge_pages
+mutant huge_pages_are_not_asked_for_in_kept_memory plain src/large.c \
+    '/^static uintptr_t obtain(/,/^}/s/    if (base == 0)/    if (base != 0) return base; if (base == 0)/' \
+    huge_pages
+mutant huge_pages_are_not_asked_for_what_grows plain src/large.c \
+    's/        advise((uintptr_t)block, bytes);//' huge_pages
 mutant huge_pages_are_always_asked_for plain src/large.c \
     's/option_huge_pages() \&\&//' huge_pages
 mutant a_block_that_grows_is_counted_twice plain src/os_linux.c \
