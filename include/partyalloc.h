@@ -152,7 +152,9 @@ size_t partyalloc_maintain(uint64_t budget_ns);
  * Maps and touches `bytes` of memory, and all metadata that goes with it, for
  * blocks of small sizes (at most 256 KiB).  While what the title has at most
  * of each size class at once fits into it, no allocate or free on a thread
- * that has allocated before makes a kernel call or takes a page fault.  Slabs
+ * that has allocated before makes a kernel call or takes a page fault, whatever
+ * was used and given back before: reserved memory comes first, and small blocks
+ * that the title or its threads' caches have already get all their pages.  Slabs
  * keep their class, so a mix of sizes that changes needs room for the highest
  * moment of each: about twice the live bytes is a fair start; kernel_calls in
  * the statistics shows whether it was enough.  Reserved memory is never given

@@ -81,6 +81,16 @@ static uintptr_t take_reserved(unsigned units)
     return base;
 }
 
+bool chunk_has_reserved(unsigned units)
+{
+    for (struct reserve *place = first_reserve(); place != NULL;
+         place = place->next)
+        if (span_units(atomic_load_explicit(&place->left,
+                                            memory_order_relaxed)) >= units)
+            return true;
+    return false;
+}
+
 static uintptr_t map(size_t bytes)
 {
     void *address = os_map(bytes);

@@ -19,6 +19,9 @@ struct grant {
 /* Grants `units` page map units, whose page map leaves exist. */
 struct grant chunk_grant(unsigned units);
 
+/* Whether so much of what is granted next is reserved. */
+bool chunk_has_reserved(unsigned units);
+
 /* Maps the first chunk, unless there is one. */
 void chunk_map_ahead(void);
 

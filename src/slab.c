@@ -34,7 +34,9 @@ void slab_list(struct slab *slab)
     uint32_t resting = atomic_load(&slab->resting);
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
     if (resting != 0 || carved < size_classes[slab->class].capacity)
-        slab_index_add(slab->class, SLABS_AVAILABLE, slab->number);
+        slab_index_add(slab->class,
+                       slab->reserved ? SLABS_RESERVED : SLABS_AVAILABLE,
+                       slab->number);
     if (resting == carved && carved != 0 && !slab->reserved)
         slab_index_add(slab->class, SLABS_FREE, slab->number);
     if (resting >= atomic_load_explicit(&slab->purge_at, memory_order_relaxed))
@@ -97,6 +99,8 @@ static struct slab *make(unsigned class, uint32_t owner)
     slab->owner = owner;
     page_map_set(slab->base, size_classes[class].slab_units,
                  page_map_slab_entry(owner, class), slab);
+    /* Publishes the place to slab_reserve(). */
+    atomic_store_explicit(&slab->placed, true, memory_order_release);
     add(&slab_sums.slabs, 1);
     if (grant.reserved)
         add(&slab_sums.reserved_bytes, slab_bytes(slab));
@@ -123,11 +127,11 @@ static void adopt(struct slab *slab, uint32_t owner)
 }
 
 /* A slab that was used before, held for the caller; NULL when there is none. */
-static struct slab *reuse(unsigned class, uint32_t owner)
+static struct slab *reuse(unsigned class, uint32_t owner, enum slab_set set)
 {
     struct slab *slab;
     do {
-        slab = slab_index_take_lowest(class, SLABS_AVAILABLE);
+        slab = slab_index_take_lowest(class, set);
         /* Held although it was listed: listed by a thread that came late.
          * Its holder will list it again. */
     } while (slab != NULL && !slab_hold(slab));
@@ -148,11 +152,21 @@ static void make_present(struct slab *slab)
     }
 }
 
+/* One of reserved memory as long as there is: who reserves relies on its pages,
+ * and those of others may be gone, or never were there. */
+static struct slab *find(unsigned class, uint32_t owner)
+{
+    struct slab *slab = reuse(class, owner, SLABS_RESERVED);
+    if (slab == NULL && chunk_has_reserved(size_classes[class].slab_units))
+        slab = make(class, owner);
+    if (slab == NULL)
+        slab = reuse(class, owner, SLABS_AVAILABLE);
+    return slab != NULL ? slab : make(class, owner);
+}
+
 struct slab *slab_choose(struct slab_source *source, unsigned class)
 {
-    struct slab *slab = reuse(class, source->owner);
-    if (slab == NULL)
-        slab = make(class, source->owner);
+    struct slab *slab = find(class, source->owner);
     if (slab == NULL)
         return NULL;
     bool fresh = atomic_load_explicit(&slab->carved, memory_order_relaxed) == 0;
@@ -266,24 +280,43 @@ static void reverse(void **blocks, size_t count)
     }
 }
 
+static bool has_uncarved(const struct slab *slab)
+{
+    return atomic_load_explicit(&slab->carved, memory_order_relaxed) <
+           size_classes[slab->class].capacity;
+}
+
 bool slab_is_ready(const struct slab_source *source)
 {
     const struct slab *slab = source->held;
     return slab != NULL &&
            (atomic_load_explicit(&slab->resting, memory_order_relaxed) != 0 ||
-            atomic_load_explicit(&slab->carved, memory_order_relaxed) <
-                size_classes[slab->class].capacity);
+            has_uncarved(slab));
 }
 
-struct slab *slab_choose_rested(const struct slab_source *source,
-                                unsigned class, size_t wanted)
+/* Whether reserved memory has blocks for a source that were never used. */
+static bool reserve_serves(const struct slab_source *source, unsigned class)
 {
-    struct slab *slab = slab_index_take_lowest(class, SLABS_AVAILABLE);
+    for (const struct slab *slab = source->held; slab != NULL;
+         slab = slab->next_held)
+        if (slab->reserved && has_uncarved(slab))
+            return true;
+    return chunk_has_reserved(size_classes[class].slab_units);
+}
+
+/* The lowest slab of a set, held, if as many blocks rest there and all its
+ * pages are there; *any: there was one. */
+static struct slab *choose_rested(const struct slab_source *source,
+                                  unsigned class, enum slab_set set,
+                                  size_t wanted, bool *any)
+{
+    struct slab *slab = slab_index_take_lowest(class, set);
+    *any = slab != NULL;
     if (slab == NULL)
         return NULL;
     /* A look only: it stays in the set, and as old as it is. */
     if (atomic_load_explicit(&slab->resting, memory_order_relaxed) < wanted) {
-        slab_index_add(class, SLABS_AVAILABLE, slab->number);
+        slab_index_add(class, set, slab->number);
         return NULL;
     }
     if (!slab_hold(slab))
@@ -293,6 +326,18 @@ struct slab *slab_choose_rested(const struct slab_source *source,
         return NULL;
     }
     adopt(slab, source->owner);
+    return slab;
+}
+
+struct slab *slab_choose_rested(const struct slab_source *source,
+                                unsigned class, size_t wanted)
+{
+    bool any;
+    struct slab *slab =
+        choose_rested(source, class, SLABS_RESERVED, wanted, &any);
+    /* Of another one the pages that were never used may not be there. */
+    if (!any && !reserve_serves(source, class))
+        slab = choose_rested(source, class, SLABS_AVAILABLE, wanted, &any);
     return slab;
 }
 

@@ -125,7 +125,9 @@ size_t slab_resting_bytes(void);
  * whose memory is reserved. */
 size_t slab_retire(size_t bytes);
 
-/* Makes the slab layer's own memory present ahead of use. */
+/* Makes the slab layer's own memory present ahead of use, and what may come from
+ * slabs that are not reserved: those that caches hold, and the pages of blocks
+ * that are not at rest. */
 void slab_reserve(void);
 
 /* Metadata of the slabs in so many bytes, at the most. */

@@ -16,6 +16,7 @@ struct slab;
 
 enum slab_set {
     SLABS_AVAILABLE, /* held by no cache, and has blocks to give */
+    SLABS_RESERVED,  /* the same, of reserved memory */
     SLABS_DIRTY,     /* worth a look for pages to give back; two sets, which
                         take turns, see slab_purge.c */
     SLABS_FREE = SLABS_DIRTY + 2, /* all blocks rest */

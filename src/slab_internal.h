@@ -35,6 +35,7 @@ struct slab {
     uint32_t number;
     uint32_t class;
     bool reserved; /* pages are to stay */
+    _Atomic(bool) placed; /* the base is known, and whether it is reserved */
     /* Who holds it for single blocks; NULL: nobody does.  Only a holder enters
      * itself and takes itself out, so for everyone else it is just not them. */
     _Atomic(struct slab_source *) holder;
@@ -87,7 +88,8 @@ void slab_unhold(struct slab *slab);
 struct slab *slab_choose(struct slab_source *source, unsigned class);
 
 /* The lowest slab that nobody holds, held, if as many blocks rest there and all
- * its pages are there; NULL: it is not so, or it is not to be had at once. */
+ * its pages are there; NULL: it is not so, or it is not to be had at once, or
+ * it is not reserved and others are. */
 struct slab *slab_choose_rested(const struct slab_source *source,
                                 unsigned class, size_t wanted);
 

@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* What the slab layer has present ahead of use, when memory is reserved. */
+/*
+ * What the slab layer has present ahead of use, when memory is reserved.
+ *
+ * From then on blocks come from reserved slabs, as long as there are.  What is
+ * elsewhere already may still come from there: what is left of the slabs that
+ * caches hold, and blocks in magazines, of which the title never wrote any.
+ */
 #include "slab_internal.h"
 
 #include "slab_index.h"
@@ -11,8 +17,90 @@ size_t slab_metadata_bytes(size_t bytes)
     return (bytes / UNIT_BYTES + 1) * each;
 }
 
+/* Pages in a row, the last one not among them. */
+struct run {
+    uint32_t first, end;
+};
+
+/* How to make pages present: one by one on Linux before 5.14. */
+typedef void make_present_function(void *start, size_t bytes);
+
+static void populate(void *start, size_t bytes)
+{
+    os_populate(start, bytes);
+}
+
+static make_present_function *way_to_make_present(void)
+{
+    uintptr_t page = (uintptr_t)&slab_sums & ~(uintptr_t)(PAGE_BYTES - 1);
+    return os_populate((void *)page, PAGE_BYTES) ? populate : os_touch;
+}
+
+static void make_run_present(const struct slab *slab, struct run run,
+                             make_present_function *make_present)
+{
+    uintptr_t start = slab->base + ((uintptr_t)run.first << PAGE_SHIFT);
+    if (run.first != run.end)
+        make_present((void *)start, (size_t)(run.end - run.first)
+                                        << PAGE_SHIFT);
+}
+
+/* Makes the pages of all blocks present that are not at rest: in a magazine, or
+ * with the title, which has written most of them. */
+static void make_taken_present(struct slab *slab,
+                               make_present_function *make_present)
+{
+    uint32_t size = size_classes[slab->class].size;
+    uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
+    struct run run = {0, 0};
+    for (uint32_t index = 0; index < carved; index++) {
+        /* A look only: relaxed. */
+        if (atomic_load_explicit(&slab->states[index], memory_order_relaxed) ==
+            BLOCK_REST)
+            continue;
+        uint32_t first = (index * size) >> PAGE_SHIFT;
+        uint32_t last = ((index + 1) * size - 1) >> PAGE_SHIFT;
+        if (first > run.end) {
+            make_run_present(slab, run, make_present);
+            run.first = first;
+        }
+        run.end = last + 1;
+    }
+    make_run_present(slab, run, make_present);
+}
+
+static void make_used_present(struct slab *slab,
+                              make_present_function *make_present)
+{
+    /* Pairs with make(). */
+    if (!atomic_load_explicit(&slab->placed, memory_order_acquire) ||
+        slab->reserved)
+        return;
+    /* The pages that were given back are the holder's to know: those that come
+     * back here stay counted as such until they are used. */
+    uint32_t pages = (uint32_t)(slab_bytes(slab) >> PAGE_SHIFT);
+    if (atomic_load_explicit(&slab->held, memory_order_relaxed))
+        make_run_present(slab, (struct run){0, pages}, make_present);
+    else
+        make_taken_present(slab, make_present);
+}
+
+static void make_class_present(unsigned class,
+                               make_present_function *make_present)
+{
+    uint32_t count = slab_index_count(class);
+    for (uint32_t number = 0; number < count; number++) {
+        struct slab *slab = slab_index_get(class, number);
+        if (slab != NULL)
+            make_used_present(slab, make_present);
+    }
+}
+
 void slab_reserve(void)
 {
     slab_index_reserve();
     os_touch(&slab_sums, sizeof(slab_sums));
+    make_present_function *make_present = way_to_make_present();
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        make_class_present(class, make_present);
 }

@@ -204,6 +204,166 @@ static void a_reservation_of_nothing_is_one(void **state)
     assert_child_succeeds(reserve_nothing, NULL);
 }
 
+/* --- memory that was in use before --- */
+
+/* Of each of these so many bytes are live at once. */
+static const size_t sizes[] = {16, 500, 3000, 6000, 20000, 100000};
+#define LIVE (4 * MIB)
+
+/* Blocks of a size that are allocated, written if wanted, and freed. */
+static void use_size(size_t size, bool write)
+{
+    size_t count = LIVE / size < SLOTS_MAX ? LIVE / size : SLOTS_MAX;
+    for (size_t i = 0; i < count; i++) {
+        slots[i] = partyalloc_allocate(size, ANY_TYPE);
+        require(slots[i] != NULL);
+        for (size_t at = 0; write && at < size; at += 4 * KIB)
+            ((volatile char *)slots[i])[at] = 1;
+    }
+    for (size_t i = 0; i < count; i++)
+        partyalloc_free(slots[i], ANY_TYPE);
+}
+
+static void use_sizes(bool write)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        use_size(sizes[i], write);
+}
+
+static void use_sizes_without_a_fault(void)
+{
+    uint64_t calls = stats_now().kernel_calls;
+    uint64_t faults = minor_faults();
+    use_sizes(true);
+    faults = minor_faults() - faults;
+    require(stats_now().kernel_calls == calls);
+    if (!UNDER_SANITIZER)
+        require(faults == 0);
+}
+
+static void play_again_and_again(void *unused)
+{
+    (void)unused;
+    touch_own_memory();
+    use_sizes(true);
+    partyalloc_thread_flush();
+    partyalloc_trim();
+    require(partyalloc_reserve(RESERVED) == 0);
+    for (int match = 0; match < 3; match++) {
+        use_sizes_without_a_fault();
+        partyalloc_trim();
+        partyalloc_maintain(1000000);
+    }
+}
+
+static void each_match_is_within_the_reserve(void **state)
+{
+    (void)state;
+    assert_child_succeeds(play_again_and_again, NULL);
+}
+
+/* Some of each size stay: no slab is free as a whole, or was used as one. */
+static void reserve_among_blocks_never_written(void *unused)
+{
+    enum { KEPT = 1000 };
+    static void *kept[KEPT];
+
+    (void)unused;
+    touch_own_memory();
+    use_size(700, true); /* the code has its pages */
+    use_sizes(false);
+    for (size_t i = 0; i < KEPT; i++)
+        kept[i] =
+            partyalloc_allocate(sizes[i % ARRAY_LENGTH(sizes)], ANY_TYPE);
+    for (size_t i = 0; i < KEPT; i++)
+        if (i % 7 != 0)
+            partyalloc_free(kept[i], ANY_TYPE);
+    require(partyalloc_reserve(RESERVED) == 0);
+    use_sizes_without_a_fault();
+}
+
+static void what_was_never_written_does_not_come_first(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_among_blocks_never_written, NULL);
+}
+
+static _Atomic(int) stage;
+
+static void wait_for(int wanted, bool busy)
+{
+    while (atomic_load(&stage) < wanted)
+        if (!busy)
+            sleep_ms(1);
+}
+
+/* A thread that has blocks of each size in its cache, and slabs, most of them
+ * never written, when another thread reserves. */
+static void *hold_then_use(void *argument)
+{
+    bool busy = *(const bool *)argument;
+
+    use_size(700, true);
+    use_sizes(false);
+    atomic_store(&stage, 1);
+    wait_for(2, busy);
+    use_sizes_without_a_fault();
+    atomic_store(&stage, 3);
+    wait_for(4, false);
+    return NULL;
+}
+
+static void reserve_for_another_thread(void *argument)
+{
+    pthread_t thread;
+
+    touch_own_memory();
+    require(pthread_create(&thread, NULL, hold_then_use, argument) == 0);
+    wait_for(1, false);
+    sleep_ms(10);
+    require(partyalloc_reserve(RESERVED) == 0);
+    atomic_store(&stage, 2);
+    wait_for(3, false); /* the child ends before the thread does */
+}
+
+static void what_threads_hold_has_its_pages(void **state)
+{
+    static bool busy[] = {false, true};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(busy); i++)
+        assert_child_succeeds(reserve_for_another_thread, &busy[i]);
+}
+
+/* When the reserve is used up, what was used before comes first. */
+static void live_beyond_the_reserve(void *unused)
+{
+    enum { BLOCK_SIZE = 500, BLOCKS = 40000 };
+
+    (void)unused;
+    for (int round = 0; round < 2; round++) {
+        uint64_t mapped = stats_now().mapped_bytes;
+        for (size_t i = 0; i < BLOCKS; i++) {
+            slots[i] = partyalloc_allocate(BLOCK_SIZE, ANY_TYPE);
+            require(slots[i] != NULL);
+        }
+        if (round == 1)
+            require(stats_now().mapped_bytes == mapped);
+        for (size_t i = 0; i < BLOCKS; i++)
+            partyalloc_free(slots[i], ANY_TYPE);
+        partyalloc_trim();
+        if (round == 0)
+            require(partyalloc_reserve(2 * MIB) == 0);
+    }
+}
+
+static void beyond_the_reserve_nothing_is_mapped_while_there_is_more(
+    void **state)
+{
+    (void)state;
+    assert_child_succeeds(live_beyond_the_reserve, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +372,11 @@ int main(void)
         cmocka_unit_test(reserved_memory_is_never_given_back),
         cmocka_unit_test(reservations_add_up),
         cmocka_unit_test(a_reservation_of_nothing_is_one),
+        cmocka_unit_test(each_match_is_within_the_reserve),
+        cmocka_unit_test(what_was_never_written_does_not_come_first),
+        cmocka_unit_test(what_threads_hold_has_its_pages),
+        cmocka_unit_test(
+            beyond_the_reserve_nothing_is_mapped_while_there_is_more),
     };
 
     return run_all(tests);

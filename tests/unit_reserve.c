@@ -78,6 +78,7 @@ static void reserve_on_an_old_system(void *unused)
     warm_up();
     use_without_a_call(BLOCKS, 500);
     use_without_a_call(5000, 3000);
+    use_without_a_call(BLOCKS, 16); /* of which the cache holds a slab */
 }
 
 static void pages_are_touched_where_they_cannot_be_made_present(void **state)

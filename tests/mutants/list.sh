@@ -479,6 +479,24 @@ mutant a_block_keeps_nothing_that_it_does_not_need plain src/large.c \
     's/LONG_SPARE_SHIFT = 2/LONG_SPARE_SHIFT = 20/' unit_large
 mutant what_a_block_gives_up_goes_at_once plain src/large.c \
     '/^static void \*shrink/,/^}/s/    kept_give(\(.*\));/    keep(\1);/' unit_large
+mutant what_was_used_before_comes_before_the_reserve plain src/slab.c \
+    's/reuse(class, owner, SLABS_RESERVED);/reuse(class, owner, SLABS_AVAILABLE);/' \
+    reserved_memory
+mutant reserved_space_comes_last plain src/slab.c \
+    's/if (slab == NULL \&\& chunk_has_reserved(.*/if (false)/' reserved_memory
+mutant memory_is_mapped_beside_what_was_used_before plain src/slab.c \
+    's/slab = reuse(class, owner, SLABS_AVAILABLE);/slab = make(class, owner);/' \
+    reserved_memory
+mutant spare_blocks_come_before_the_reserve plain src/slab.c \
+    's/!any \&\& !reserve_serves(source, class)/slab == NULL/' \
+    reserved_memory
+mutant slabs_that_caches_hold_are_not_all_there plain src/slab_reserve.c \
+    's/make_run_present(slab, (struct run){0, pages}, make_present);/make_taken_present(slab, make_present);/' \
+    reserved_memory
+mutant blocks_in_caches_are_not_there plain src/slab_reserve.c \
+    's/^    else$/    else if (false)/' reserved_memory
+mutant what_caches_hold_is_not_touched plain src/slab_reserve.c \
+    's/? populate : os_touch/? populate : populate/' unit_reserve
 mutant huge_pages_are_never_asked_for plain src/large.c \
     's/option_huge_pages() \&\&/false \&\&/' huge_pages
 mutant huge_pages_are_not_asked_for_in_kept_memory plain src/large.c \
