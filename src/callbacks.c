@@ -65,8 +65,9 @@ static const uint16_t direct[DIRECT_COUNT] = {
 
 enum {
     ROOM_STEP = 256 << 10,
-    /* Steps in which all that threads have left is handed on, with room to
-     * spare: a thread that borrows its cache leaves it itself each time. */
+    /* Steps in which what threads have left is handed on bit by bit, before it
+     * is all at once: no end of it need come, since a thread that borrows its
+     * cache leaves it itself each time. */
     LEFT_STEPS_MAX = 64,
 };
 
@@ -99,6 +100,10 @@ static SLOW_PATH void *allocate_from_others(size_t offset)
         if (block != NULL)
             return block;
     }
+    cache_flush_all_left();
+    void *block = allocate_small(offset);
+    if (block != NULL)
+        return block;
     cache_look_at_threads();
     cache_flush_unused();
     return allocate_small(offset);

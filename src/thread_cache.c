@@ -61,14 +61,23 @@ static size_t fill_size(struct cache *cache, unsigned class)
     return blocks;
 }
 
-/* What there is when the slabs have nothing. */
+/* What there is when the slabs have nothing: any magazine of the depot, or a
+ * single block; with what the cache itself has of others there. */
 static void *take_last(struct cache *cache, unsigned class)
 {
+    cache_flush_foreign(cache, class);
     struct magazine *magazine = depot_take_any(class);
     if (magazine == NULL)
-        return NULL;
+        return cache_allocate_one(cache, class);
     count_up(&cache->pops);
     return reload(cache, class, magazine);
+}
+
+/* A block past the own magazine, for which there is no room. */
+static void *allocate_past(struct cache *cache, unsigned class)
+{
+    void *block = cache_allocate_one(cache, class);
+    return block != NULL ? block : take_last(cache, class);
 }
 
 /* Fills the own magazine from the slabs. */
@@ -82,7 +91,7 @@ static void *refill(struct cache *cache, unsigned class)
     if (blocks == 0) {
         if (magazine != NULL)
             cache_put_empty(cache, magazine);
-        return cache_allocate_one(cache, class);
+        return allocate_past(cache, class);
     }
     magazine->count =
         slab_fill(&cache->bins.sources[class], class, magazine->slots, blocks);

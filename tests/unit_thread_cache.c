@@ -134,32 +134,40 @@ static void *leave_blocks(void *unused)
     return unused;
 }
 
-/* What a thread left, `flushed` to the depot or in its cache. */
-static void run_out_of_memory(bool flushed)
+/* When memory has run out, nothing of the class is left, and caches have been
+ * emptied of all others. */
+static void run_out_of_memory_now(void)
 {
     size_t size = size_classes[LEFT_CLASS].size;
     void *list = NULL;
     void **block;
 
-    depot_drain_all();
-    run_thread(leave_blocks, NULL);
-    if (flushed) {
-        cache_flush_all_left();
-        assert_true(depot_totals().blocks > 0);
-    }
     os_set_limit(os_mapped_bytes());
     while ((block = partyalloc_allocate(size, ANY_TYPE)) != NULL) {
         *block = list;
         list = block;
     }
     os_set_limit(0);
-    assert_int_equal(depot_totals().blocks, 0);
+    assert_null(depot_take_any(LEFT_CLASS));
+    assert_null(depot_take_one(LEFT_CLASS));
     assert_int_equal(totals().blocks, 0);
     while ((block = list) != NULL) {
         list = *block;
         release(block);
     }
     partyalloc_thread_flush();
+}
+
+/* What a thread left, `flushed` to the depot or in its cache. */
+static void run_out_of_memory(bool flushed)
+{
+    depot_drain_all();
+    run_thread(leave_blocks, NULL);
+    if (flushed) {
+        cache_flush_all_left();
+        assert_true(depot_totals().blocks > 0);
+    }
+    run_out_of_memory_now();
 }
 
 static void memory_runs_out_when_all_of_it_is_taken(void **state)
@@ -172,6 +180,165 @@ static void memory_runs_out_when_all_that_threads_left_is_taken(void **state)
 {
     (void)state;
     run_out_of_memory(false);
+}
+
+static void memory_runs_out_when_single_blocks_are_taken_too(void **state)
+{
+    enum { SINGLES = 5 };
+
+    (void)state;
+    for (size_t i = 0; i < SINGLES; i++)
+        blocks[i] = allocate(LEFT_CLASS);
+    for (size_t i = 0; i < SINGLES; i++)
+        depot_give_one(LEFT_CLASS, blocks[i]);
+    partyalloc_thread_flush();
+    assert_true(depot_totals().blocks >= SINGLES);
+    run_out_of_memory_now();
+}
+
+/* Of the magazines of others, a cache takes some only when all else is gone. */
+static void memory_runs_out_when_a_full_cache_has_taken_all_of_it(void **state)
+{
+    struct cache *cache = cache_of(thread_bins);
+    size_t budget = cache->budget;
+
+    (void)state;
+    cache->budget = 0;
+    run_out_of_memory(true);
+    cache->budget = budget;
+}
+
+static void *allocate_a_few(void *unused)
+{
+    for (size_t i = 0; i < LEFT_BLOCKS; i++)
+        blocks[i] = allocate(LEFT_CLASS);
+    return unused;
+}
+
+static bool is_own(const void *block)
+{
+    return (page_map_entry(block) ^ thread_bins->tag) < ENTRY_BIN_LIMIT;
+}
+
+static void memory_runs_out_when_anothers_blocks_are_taken_too(void **state)
+{
+    enum { FEW = 5 };
+    size_t kept = 0;
+
+    (void)state;
+    release(allocate(LEFT_CLASS)); /* now there are bins */
+    const struct cursor *foreign = &thread_bins->of_class[LEFT_CLASS].foreign;
+    run_thread(allocate_a_few, NULL);
+    cache_flush_all_left();
+    for (size_t i = 0; i < LEFT_BLOCKS; i++) {
+        if (magazine_count_at(foreign->top) < FEW && !is_own(blocks[i]))
+            release(blocks[i]);
+        else
+            blocks[kept++] = blocks[i];
+    }
+    assert_int_equal(magazine_count_at(foreign->top), FEW);
+    run_out_of_memory_now();
+    for (size_t i = 0; i < kept; i++)
+        release(blocks[i]);
+    partyalloc_thread_flush();
+    depot_drain_all();
+}
+
+static void *leave_many_small_blocks(void *unused)
+{
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(0);
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
+    return unused;
+}
+
+enum { LATER_CLASS = 12, LATER_BLOCKS = 1100, WANTED_CLASS = 10 };
+
+/* Several steps of the class that comes first; then one of the wanted class, and
+ * more than the last of these steps takes. */
+static void *leave_what_takes_steps(void *unused)
+{
+    static void *later[LATER_BLOCKS];
+    void *wanted;
+
+    for (size_t i = 0; i < LATER_BLOCKS; i++)
+        later[i] = allocate(LATER_CLASS);
+    wanted = allocate(WANTED_CLASS);
+    leave_many_small_blocks(NULL);
+    release(wanted);
+    for (size_t i = 0; i < LATER_BLOCKS; i++)
+        release(later[i]);
+    return unused;
+}
+
+/* Who runs out of memory takes from what was left no more than it needs. */
+static void what_was_left_is_taken_in_steps_when_memory_runs_out(void **state)
+{
+    size_t size = size_classes[WANTED_CLASS].size;
+    void *list = NULL;
+    void **block;
+
+    (void)state;
+    release(allocate(0)); /* so that it does not become ours */
+    partyalloc_thread_flush();
+    cache_flush_all_left();
+    depot_drain_all();
+    os_set_limit(os_mapped_bytes());
+    while ((block = partyalloc_allocate(size, ANY_TYPE)) != NULL) {
+        *block = list;
+        list = block;
+    }
+    os_set_limit(0);
+    run_thread(leave_what_takes_steps, NULL);
+    uint64_t left = totals().blocks;
+    os_set_limit(os_mapped_bytes());
+    while (totals().blocks > left - LATER_BLOCKS) {
+        block = allocate(WANTED_CLASS);
+        *block = list;
+        list = block;
+    }
+    os_set_limit(0);
+    assert_in_range(totals().blocks, LATER_BLOCKS / 4, LATER_BLOCKS);
+    while ((block = list) != NULL) {
+        list = *block;
+        release(block);
+    }
+    partyalloc_trim();
+}
+
+/* More than the steps in which it is handed on bit by bit. */
+enum { VERY_MANY = 70000 };
+
+static void *leave_very_much(void *place)
+{
+    static void *mine[VERY_MANY];
+
+    release(allocate(0));
+    *(struct cache **)place = cache_of(thread_bins);
+    cache_of(thread_bins)->budget = 16 * CACHE_BYTES;
+    for (size_t i = 0; i < VERY_MANY; i++)
+        mine[i] = allocate(0);
+    leave_blocks(NULL);
+    for (size_t i = 0; i < VERY_MANY; i++)
+        release(mine[i]);
+    return NULL;
+}
+
+static void memory_runs_out_when_very_much_was_left(void **state)
+{
+    struct cache *cache = NULL;
+
+    (void)state;
+    cache_flush_all_left();
+    depot_drain_all();
+    release(allocate(0)); /* so that it does not become ours */
+    partyalloc_thread_flush();
+    run_thread(leave_very_much, &cache);
+    assert_true(totals().blocks > VERY_MANY * 9 / 10);
+    run_out_of_memory_now();
+    cache->budget = CACHE_BYTES;
+    partyalloc_trim();
 }
 
 static void flushes_lose_no_magazine(void **state)
@@ -207,15 +374,6 @@ static void what_a_thread_left_is_not_for_all_at_once(void **state)
     assert_true(totals().blocks > 0);
     assert_true(cache_flush_left(0));
     assert_int_equal(totals().blocks, 0);
-}
-
-static void *leave_many_small_blocks(void *unused)
-{
-    for (size_t i = 0; i < MANY; i++)
-        blocks[i] = allocate(0);
-    for (size_t i = 0; i < MANY; i++)
-        release(blocks[i]);
-    return unused;
 }
 
 static void what_a_thread_left_goes_in_steps(void **state)
@@ -834,6 +992,11 @@ int main(void)
         cmocka_unit_test(a_class_that_is_idle_is_emptied),
         cmocka_unit_test(memory_runs_out_when_all_of_it_is_taken),
         cmocka_unit_test(memory_runs_out_when_all_that_threads_left_is_taken),
+        cmocka_unit_test(memory_runs_out_when_single_blocks_are_taken_too),
+        cmocka_unit_test(memory_runs_out_when_a_full_cache_has_taken_all_of_it),
+        cmocka_unit_test(memory_runs_out_when_anothers_blocks_are_taken_too),
+        cmocka_unit_test(memory_runs_out_when_very_much_was_left),
+        cmocka_unit_test(what_was_left_is_taken_in_steps_when_memory_runs_out),
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_cache_hit_touches_nothing_shared),
         cmocka_unit_test(a_full_cache_hands_out_each_block_once),

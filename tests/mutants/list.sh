@@ -107,6 +107,20 @@ mutant a_flush_forgets_anothers_blocks plain src/thread_cache_room.c \
     's/hand_on(cache, class, cache_detach(cache, class, foreign), true);//' \
     unit_thread_cache cross_thread thread_exit
 
+mutant memory_runs_out_before_single_blocks_do plain src/thread_cache.c \
+    '/^static void \*take_last/,/^}/s/return cache_allocate_one(cache, class);/return NULL;/' \
+    unit_thread_cache
+mutant memory_runs_out_before_anothers_blocks_do plain src/thread_cache.c \
+    '/^static void \*take_last/,/^}/s/cache_flush_foreign(cache, class);//' \
+    unit_thread_cache
+mutant memory_runs_out_for_a_full_cache plain src/thread_cache.c \
+    's/return block != NULL ? block : take_last(cache, class);/return block;/' \
+    unit_thread_cache
+mutant what_was_left_is_taken_in_steps_only plain src/callbacks.c \
+    's/^    cache_flush_all_left();//' unit_thread_cache
+mutant what_was_left_is_taken_at_once plain src/callbacks.c \
+    's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = 1/' unit_thread_cache
+
 mutant the_held_slab_is_carved_first plain src/slab.c \
     's/if (count == 0 \&\& spare_held(source, class, wanted))/if (false)/' unit_slab
 mutant a_held_slab_is_carved_for_single_blocks_first plain src/slab_local.c \
