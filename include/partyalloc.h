@@ -144,7 +144,8 @@ size_t partyalloc_trim(void);
  * the time it may take, in nanoseconds; it stops at the first step that ends
  * beyond it (a step takes about 20 microseconds).
  *
- * Returns the number of bytes given back; 0 means that nothing was due.
+ * Returns the number of bytes given back.  0 from a call with time to spare
+ * means that nothing is due now; with a budget of 0 it gives nothing back.
  */
 size_t partyalloc_maintain(uint64_t budget_ns);
 

@@ -65,7 +65,7 @@ struct shelf {
     _Atomic(tally) pushed; /* counted before the push, */
     _Atomic(tally) popped; /* after the pop: never more than pushed */
     _Atomic(uint64_t) retries;
-    _Atomic(uint64_t) popped_seen; /* by depot_drain_idle() */
+    _Atomic(uint64_t) popped_seen; /* by drain_idle_shelf() */
 };
 
 _Static_assert(sizeof(struct shelf) == CACHE_LINE_PAIR,
@@ -376,13 +376,32 @@ static void drain_idle_tray(unsigned class)
         drain_tray(class);
 }
 
-void depot_drain_idle(void)
+/* Classes that the round has yet to come to.  Who takes one off looks at that
+ * class, and nothing else is shared by it: relaxed. */
+static _Atomic(unsigned) idle_left;
+
+void depot_begin_idle(void)
 {
-    for (unsigned class = 0; class < CLASS_COUNT; class++) {
-        drain_idle_tray(class);
-        for (unsigned i = 0; i < SHELVES; i++)
-            drain_idle_shelf(class, &shelves[class][i]);
-    }
+    unsigned none = 0;
+    atomic_compare_exchange_strong_explicit(&idle_left, &none, CLASS_COUNT,
+                                            memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+bool depot_drain_idle_step(void)
+{
+    unsigned left = atomic_load_explicit(&idle_left, memory_order_relaxed);
+    do {
+        if (left == 0)
+            return false;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &idle_left, &left, left - 1, memory_order_relaxed,
+        memory_order_relaxed));
+    unsigned class = CLASS_COUNT - left;
+    drain_idle_tray(class);
+    for (unsigned i = 0; i < SHELVES; i++)
+        drain_idle_shelf(class, &shelves[class][i]);
+    return true;
 }
 
 static size_t drain_all_of(unsigned class)

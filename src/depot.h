@@ -50,9 +50,13 @@ void depot_give_empties(struct magazine *bundle);
  * many as `bytes` hold. */
 void depot_reserve(size_t bytes);
 
-/* Brings blocks to rest in their slabs: a magazine of each shelf from which
- * none was taken since the last call. */
-void depot_drain_idle(void);
+/*
+ * Brings blocks to rest in their slabs: a magazine of each shelf from which
+ * none was taken since the last round.  A round begins when the one before it
+ * is over; a step does a class of it.  False: it is over.
+ */
+void depot_begin_idle(void);
+bool depot_drain_idle_step(void);
 
 /* The same with everything.  Returns the bytes moved. */
 size_t depot_drain_all(void);

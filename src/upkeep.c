@@ -66,10 +66,14 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 {
     uint64_t start = os_now();
     if (begins_period(start)) {
-        depot_drain_idle();
+        depot_begin_idle();
         lower_target();
     }
     size_t target = atomic_load_explicit(&dirty_target, memory_order_relaxed);
+    /* For half of the time at the most, so that small budgets serve the rest
+     * as well. */
+    while (os_now() - start < budget_ns / 2 && depot_drain_idle_step())
+        ;
     while (os_now() - start < budget_ns && flush_idle_step())
         ;
     size_t bytes = 0;

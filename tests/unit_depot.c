@@ -13,6 +13,7 @@
 enum { OWNER = 3, CLASS = 3, LARGE_CLASS = CLASS_COUNT - 2, FEW = 20 };
 
 static struct slab_source source = {.owner = OWNER};
+static struct slab_source later_source = {.owner = OWNER};
 
 /* The first of a bundle; the others go back. */
 static struct magazine *take_empty(void)
@@ -162,6 +163,13 @@ static void what_is_too_much_comes_to_rest(void **state)
                      slab_totals().resting_blocks);
 }
 
+static void drain_idle(void)
+{
+    depot_begin_idle();
+    while (depot_drain_idle_step())
+        ;
+}
+
 static void what_lies_idle_is_drained_bit_by_bit(void **state)
 {
     (void)state;
@@ -169,12 +177,94 @@ static void what_lies_idle_is_drained_bit_by_bit(void **state)
         require(depot_give(CLASS, full_magazine(&source, CLASS, FEW)));
     uint64_t last = depot_totals().blocks;
     for (int i = 0; i < 20 && last != 0; i++) {
-        depot_drain_idle();
+        drain_idle();
         assert_true(depot_totals().blocks <= last);
         assert_true(last - depot_totals().blocks <= FEW);
         last = depot_totals().blocks;
     }
     assert_int_equal(last, 0);
+}
+
+static void a_round_goes_on_where_it_stopped(void **state)
+{
+    enum { LATER = CLASS + 2 };
+
+    (void)state;
+    drain_idle();
+    require(depot_give(CLASS, full_magazine(&source, CLASS, FEW)));
+    require(depot_give(LATER, full_magazine(&later_source, LATER, FEW)));
+    depot_begin_idle();
+    for (unsigned class = 0; class <= CLASS; class++)
+        assert_true(depot_drain_idle_step());
+    assert_int_equal(depot_totals().blocks, FEW);
+    /* A period that begins meanwhile does not begin a round. */
+    depot_begin_idle();
+    for (unsigned class = CLASS + 1; class <= LATER; class++)
+        assert_true(depot_drain_idle_step());
+    assert_int_equal(depot_totals().blocks, 0);
+    while (depot_drain_idle_step())
+        ;
+    assert_false(depot_drain_idle_step());
+    slab_let_go(&later_source);
+}
+
+static void single_blocks_that_lie_idle_are_drained(void **state)
+{
+    void *block;
+
+    (void)state;
+    require(slab_fill(&source, CLASS, &block, 1) == 1);
+    depot_give_one(CLASS, block);
+    drain_idle();
+    assert_int_equal(depot_totals().blocks, 1);
+    drain_idle();
+    assert_int_equal(depot_totals().blocks, 0);
+}
+
+enum { PERIOD_MS = 60, BUDGET_NS = 1000 * 1000 * 1000 };
+
+/* A magazine of each of the first classes, and a single block. */
+static void give_some_of_each(unsigned classes)
+{
+    void *block;
+
+    drain_idle();
+    for (unsigned class = 0; class < classes; class++) {
+        struct slab_source own = {.owner = OWNER};
+        require(depot_give(class, full_magazine(&own, class, FEW)));
+        require(slab_fill(&own, class, &block, 1) == 1);
+        depot_give_one(class, block);
+        slab_let_go(&own);
+    }
+}
+
+static void upkeep_drains_what_lies_idle(void **state)
+{
+    (void)state;
+    give_some_of_each(3);
+    for (int i = 0; i < 20 && depot_totals().blocks != 0; i++) {
+        sleep_ms(PERIOD_MS);
+        partyalloc_maintain(BUDGET_NS);
+    }
+    assert_int_equal(depot_totals().blocks, 0);
+}
+
+static void upkeep_drains_no_more_than_it_has_time_for(void **state)
+{
+    enum { CLASSES = 10, NO_TIME_NS = 2 };
+
+    (void)state;
+    give_some_of_each(CLASSES);
+    uint64_t before = depot_totals().blocks;
+    sleep_ms(PERIOD_MS);
+    partyalloc_maintain(0);
+    assert_int_equal(depot_totals().blocks, before);
+    partyalloc_maintain(NO_TIME_NS);
+    assert_in_range(depot_totals().blocks, before - FEW - 1, before);
+    /* In the same period, what it did not come to. */
+    partyalloc_maintain(BUDGET_NS);
+    assert_in_range(depot_totals().blocks, 0, CLASSES);
+    depot_drain_all();
 }
 
 static void what_is_in_use_is_not_drained(void **state)
@@ -186,7 +276,7 @@ static void what_is_in_use_is_not_drained(void **state)
         struct magazine *magazine = depot_take(CLASS, OWNER);
         assert_non_null(magazine);
         require(depot_give(CLASS, magazine));
-        depot_drain_idle();
+        drain_idle();
         assert_int_equal(depot_totals().blocks, 2 * FEW);
     }
     depot_drain_all();
@@ -263,7 +353,7 @@ static void *exchange_magazines(void *argument)
         else if (!depot_give(CLASS, magazine))
             give_empty(magazine);
         if (random_below(&random, 100) == 0)
-            depot_drain_idle();
+            drain_idle();
         if (random_below(&random, 1000) == 0)
             depot_drain_all();
     }
@@ -318,6 +408,10 @@ int main(void)
         cmocka_unit_test(a_few_magazines_are_left_to_their_owner),
         cmocka_unit_test(what_is_too_much_comes_to_rest),
         cmocka_unit_test(what_lies_idle_is_drained_bit_by_bit),
+        cmocka_unit_test(a_round_goes_on_where_it_stopped),
+        cmocka_unit_test(single_blocks_that_lie_idle_are_drained),
+        cmocka_unit_test(upkeep_drains_what_lies_idle),
+        cmocka_unit_test(upkeep_drains_no_more_than_it_has_time_for),
         cmocka_unit_test(what_is_in_use_is_not_drained),
         cmocka_unit_test(single_blocks_go_in_and_out),
         cmocka_unit_test(empty_magazines_are_made_ahead),

@@ -121,6 +121,18 @@ mutant what_was_left_is_taken_in_steps_only plain src/callbacks.c \
 mutant what_was_left_is_taken_at_once plain src/callbacks.c \
     's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = 1/' unit_thread_cache
 
+mutant what_lies_idle_in_the_depot_stays plain src/upkeep.c \
+    's/ \&\& depot_drain_idle_step())/ \&\& false)/' unit_depot
+mutant no_round_through_the_depot_begins plain src/upkeep.c \
+    's/^        depot_begin_idle();//' unit_depot
+mutant the_depot_is_drained_in_any_time plain src/upkeep.c \
+    's/while (os_now() - start < budget_ns \/ 2 \&\& depot/while (depot/' unit_depot
+mutant each_period_begins_a_round plain src/depot.c \
+    '/^void depot_begin_idle/,/^}/s/unsigned none = 0;/unsigned none = idle_left;/' \
+    unit_depot
+mutant single_blocks_stay_in_the_depot plain src/depot.c \
+    's/^    drain_idle_tray(class);//' unit_depot
+
 mutant the_held_slab_is_carved_first plain src/slab.c \
     's/if (count == 0 \&\& spare_held(source, class, wanted))/if (false)/' unit_slab
 mutant a_held_slab_is_carved_for_single_blocks_first plain src/slab_local.c \
