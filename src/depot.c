@@ -421,6 +421,18 @@ size_t depot_drain_all(void)
     return bytes;
 }
 
+void depot_settle(void)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        for (unsigned i = 0; i < SHELVES; i++) {
+            struct shelf *shelf = &shelves[class][i];
+            atomic_store_explicit(
+                &shelf->popped,
+                atomic_load_explicit(&shelf->pushed, memory_order_relaxed),
+                memory_order_relaxed);
+        }
+}
+
 static uint64_t count_tray(unsigned class)
 {
     uint64_t count = 0;

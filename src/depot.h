@@ -61,6 +61,10 @@ bool depot_drain_idle_step(void);
 /* The same with everything.  Returns the bytes moved. */
 size_t depot_drain_all(void);
 
+/* Sets the counts of an empty depot straight, in the child of a fork: a thread
+ * may have been between a count and its push, or a pop and its count. */
+void depot_settle(void);
+
 struct depot_totals {
     uint64_t blocks, bytes;
     uint64_t retries; /* compare-and-swaps that lost a race */

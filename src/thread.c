@@ -141,6 +141,7 @@ static void after_fork_in_child(void)
     }
     /* Nobody comes for what is left to them. */
     depot_drain_all();
+    depot_settle();
 }
 
 /* Early, so that the key gets a low index and is there for the first thread; and

@@ -306,6 +306,29 @@ static void single_blocks_go_in_and_out(void **state)
                      slab_totals().resting_blocks);
 }
 
+static void require_an_empty_depot(void *unused)
+{
+    (void)unused;
+    require(depot_totals().blocks == 0);
+}
+
+/* As by a thread that a fork stops between a pop and its count. */
+static void the_child_of_a_fork_counts_what_is_there(void **state)
+{
+    struct magazine *magazine = full_magazine(&source, CLASS, FEW);
+
+    (void)state;
+    require(depot_give(CLASS, magazine));
+    magazine->count--;
+    assert_ptr_equal(depot_take(CLASS, OWNER), magazine);
+    assert_int_equal(depot_totals().blocks, 1);
+    assert_child_succeeds(require_an_empty_depot, NULL);
+    depot_settle();
+    assert_int_equal(depot_totals().blocks, 0);
+    slab_mark_out_one(CLASS, magazine->slots[magazine->count++]);
+    rest_magazine(CLASS, magazine);
+}
+
 static void empty_magazines_are_made_ahead(void **state)
 {
     struct magazine *magazines[64];
@@ -414,6 +437,7 @@ int main(void)
         cmocka_unit_test(upkeep_drains_no_more_than_it_has_time_for),
         cmocka_unit_test(what_is_in_use_is_not_drained),
         cmocka_unit_test(single_blocks_go_in_and_out),
+        cmocka_unit_test(the_child_of_a_fork_counts_what_is_there),
         cmocka_unit_test(empty_magazines_are_made_ahead),
         cmocka_unit_test(threads_exchange_magazines_and_none_is_lost),
         cmocka_unit_test(threads_exchange_single_blocks_and_none_is_lost),

@@ -127,6 +127,8 @@ mutant no_round_through_the_depot_begins plain src/upkeep.c \
     's/^        depot_begin_idle();//' unit_depot
 mutant the_depot_is_drained_in_any_time plain src/upkeep.c \
     's/while (os_now() - start < budget_ns \/ 2 \&\& depot/while (depot/' unit_depot
+mutant a_child_counts_what_it_has_lost plain src/thread.c \
+    's/^    depot_settle();//' unit_depot
 mutant each_period_begins_a_round plain src/depot.c \
     '/^void depot_begin_idle/,/^}/s/unsigned none = 0;/unsigned none = idle_left;/' \
     unit_depot
