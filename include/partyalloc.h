@@ -128,7 +128,8 @@ void partyalloc_thread_flush(void);
  * hold, and in their caches all but some blocks of each size class; not if they
  * run at that moment or memory has been reserved, nor where the system has no
  * membarrier(2), which came with Linux 4.14.  A thread itself reaches all of
- * its own by partyalloc_thread_flush().
+ * its own by partyalloc_thread_flush().  Of memory that is locked (mlockall(2))
+ * only what is kept of large blocks goes back.
  *
  * Cost: proportional to the memory at rest; about one kernel call per free run
  * of pages.  Meant for a change of scene, not for every frame.

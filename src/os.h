@@ -63,8 +63,10 @@ void *os_map_aligned(size_t bytes, size_t alignment);
 bool os_unmap(void *address, size_t bytes);
 
 /* Gives the pages back; they read as zero afterwards, and cost a page fault
- * each.  False when the system refuses (locked pages), or has longer pages than
- * PAGE_BYTES and the range cuts one: contents then stay. */
+ * each.  False when the system refuses, or has longer pages than PAGE_BYTES and
+ * the range cuts one: contents then stay.  It refuses locked pages; these are
+ * left, though Linux 5.18 has an advice for them: who locks pages wants no
+ * faults. */
 bool os_purge(void *address, size_t bytes);
 
 /* The same for ranges, in one call where the system has one for that: most of

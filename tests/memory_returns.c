@@ -9,6 +9,7 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <time.h>
 
@@ -335,6 +336,32 @@ static void a_surplus_of_large_blocks_goes_by_small_ones(void **state)
     assert_child_succeeds(free_large_and_go_on, NULL);
 }
 
+/* What a title locks stays; all but large blocks, which are unmapped. */
+static void trim_what_is_locked(void *unused)
+{
+    enum { COUNT = 10000, SIZE = 3000 };
+    size_t before = resident_bytes();
+
+    (void)unused;
+    if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
+        return; /* it may not */
+    partyalloc_free(partyalloc_allocate(4 * MIB, ANY_TYPE), ANY_TYPE);
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = partyalloc_allocate(SIZE, ANY_TYPE);
+    for (size_t i = 0; i < COUNT; i++)
+        partyalloc_free(blocks[i], ANY_TYPE);
+    require(partyalloc_trim() == 4 * MIB);
+    require(resident_bytes() - before > (size_t)COUNT * SIZE);
+    require(munlockall() == 0);
+    require(partyalloc_trim() > (size_t)COUNT * SIZE);
+}
+
+static void what_is_locked_goes_back_when_it_is_unlocked(void **state)
+{
+    (void)state;
+    assert_child_succeeds(trim_what_is_locked, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -347,6 +374,7 @@ int main(void)
         cmocka_unit_test(large_blocks_are_kept_within_a_bound_only),
         cmocka_unit_test(a_surplus_of_large_blocks_goes_by_small_ones),
         cmocka_unit_test(a_call_of_the_upkeep_stays_near_its_budget),
+        cmocka_unit_test(what_is_locked_goes_back_when_it_is_unlocked),
     };
 
     if (UNDER_SANITIZER)

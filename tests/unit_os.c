@@ -149,6 +149,8 @@ static void pages_move_without_being_copied(void **state)
     assert_int_equal(os_mapped_bytes(), before);
 }
 
+static size_t targets_unmapped;
+
 /* As older kernels do it. */
 static void *unmap_the_target_first(void *address, size_t old_length,
                                     size_t new_length, int flags, ...)
@@ -161,6 +163,7 @@ static void *unmap_the_target_first(void *address, size_t old_length,
         target = va_arg(more, void *);
         va_end(more);
         require(munmap(target, new_length) == 0);
+        targets_unmapped++;
     }
     return mremap(address, old_length, new_length, flags, target);
 }
@@ -243,6 +246,7 @@ static void a_move_that_is_refused_leaves_both_sides(void **state)
     os_calls.mremap = unmap_the_target_first;
     assert_false(os_move(from, MIB, to, 2 * MIB));
     os_calls.mremap = mremap;
+    assert_int_equal(targets_unmapped, 0);
     assert_true(holds(from, MIB, 4));
     assert_false(os_map_at(to, MIB)); /* it is still there */
     os_unmap_for_move(to, 2 * MIB, MIB);
@@ -518,6 +522,27 @@ static void require_purged(const struct iovec *ranges, size_t count)
     }
 }
 
+/* Whoever locks pages wants them present, whatever is free. */
+static void locked_pages_stay(void **state)
+{
+    struct iovec ranges[RANGES];
+    char *address = ranges_of(ranges);
+    char *last = ranges[RANGES - 1].iov_base;
+    size_t length = ranges[RANGES - 1].iov_len;
+
+    (void)state;
+    require(mlock(last, PAGE_BYTES) == 0);
+    errno = SENTINEL;
+    assert_false(os_purge(last, PAGE_BYTES));
+    assert_int_equal(os_purge_ranges(ranges, RANGES), RANGES - 1);
+    assert_int_equal(errno, SENTINEL);
+    require(last[0] == 1 && last[PAGE_BYTES - 1] == 1);
+    require(munlock(last, PAGE_BYTES) == 0);
+    assert_true(os_purge(last, length));
+    require_purged(ranges, RANGES);
+    assert_true(os_unmap(address, MIB));
+}
+
 static void ranges_are_purged_in_one_call(void **state)
 {
     struct iovec ranges[RANGES];
@@ -652,6 +677,7 @@ int main(void)
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
         /* In its child nothing has been tried yet. */
         cmocka_unit_test(ranges_are_purged_one_by_one_where_the_system_cannot),
+        cmocka_unit_test(locked_pages_stay),
         cmocka_unit_test(ranges_are_purged_in_one_call),
         cmocka_unit_test(ranges_are_purged_up_to_one_that_is_refused),
         cmocka_unit_test(errno_is_left_alone),

@@ -535,7 +535,7 @@ mutant huge_pages_are_not_asked_for_what_grows plain src/large.c \
 mutant huge_pages_are_always_asked_for plain src/large.c \
     's/option_huge_pages() \&\&//' huge_pages
 mutant a_block_that_grows_is_counted_twice plain src/os_linux.c \
-    's/return map(bytes, OS_MAP_ALIGNMENT, bytes - moved);/return map(bytes, OS_MAP_ALIGNMENT, bytes);/' \
+    's/map(bytes, OS_MAP_ALIGNMENT, bytes - moved);/map(bytes, OS_MAP_ALIGNMENT, bytes);/' \
     unit_os memory_limit
 mutant kept_ranges_leave_no_room_to_grow plain src/large.c \
     's/kept_drop(bytes - mapped) != 0/false/' memory_limit
@@ -621,6 +621,9 @@ mutant a_free_changes_errno plain src/os_linux.c \
     's/errno = saved;/;/' unit_os system_call_faults small_machine
 mutant a_refused_purge_is_repeated_for_ever plain src/os_linux.c \
     's/ \&\& ++tries < EAGAIN_RETRIES//' unit_os
+mutant locked_pages_are_given_back plain src/os_linux.c \
+    's/advise(address, bytes, MADV_DONTNEED)/advise(address, bytes, 24)/' \
+    unit_os memory_returns
 mutant ranges_that_the_system_cannot_take_are_tried_again plain src/os_linux.c \
     's/before != 0 ? AT_ONCE : ONE_BY_ONE/AT_ONCE/' unit_os
 mutant one_refusal_is_for_ever plain src/os_linux.c \
