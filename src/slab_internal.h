@@ -76,6 +76,8 @@ struct slab_sums {
     _Atomic(uint64_t) peak_bytes;     /* carved and not resting, at the most */
     _Atomic(uint64_t) reserved_bytes; /* of slabs whose pages are to stay */
     _Atomic(uint64_t) slabs;
+    /* Threads that make pages of slabs present which they do not hold. */
+    _Atomic(unsigned) reserving;
 };
 extern INTERNAL struct slab_sums slab_sums;
 

@@ -72,9 +72,9 @@ static void make_taken_present(struct slab *slab,
 static void make_used_present(struct slab *slab,
                               make_present_function *make_present)
 {
-    /* Pairs with make(). */
-    if (!atomic_load_explicit(&slab->placed, memory_order_acquire) ||
-        slab->reserved)
+    /* Acquires the place; pairs with make().  Sequentially consistent with
+     * leave_place(): it is not given up while `reserving` says so. */
+    if (!atomic_load(&slab->placed) || slab->reserved)
         return;
     /* The pages that were given back are the holder's to know: those that come
      * back here stay counted as such until they are used. */
@@ -101,6 +101,8 @@ void slab_reserve(void)
     slab_index_reserve();
     os_touch(&slab_sums, sizeof(slab_sums));
     make_present_function *make_present = way_to_make_present();
+    atomic_fetch_add(&slab_sums.reserving, 1);
     for (unsigned class = 0; class < CLASS_COUNT; class++)
         make_class_present(class, make_present);
+    atomic_fetch_sub(&slab_sums.reserving, 1);
 }

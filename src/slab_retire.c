@@ -58,17 +58,28 @@ static void forget(struct slab *slab)
     memset(slab->purged, 0, sizeof(slab->purged));
 }
 
-/* False: the system refuses. */
-static bool retire(struct slab *slab)
+/* Gives the addresses of a held slab back.  False: the system refuses, or another
+ * thread is about to touch them (sequentially consistent with slab_reserve(), of
+ * which one sees the other). */
+static bool leave_place(struct slab *slab)
 {
     unsigned units = size_classes[slab->class].slab_units;
     /* Before the addresses are anyone else's. */
     page_map_set(slab->base, units, 0, slab);
-    if (!os_unmap((void *)slab->base, slab_bytes(slab))) {
-        page_map_set(slab->base, units,
-                     page_map_slab_entry(slab->owner, slab->class), slab);
+    atomic_store(&slab->placed, false);
+    if (atomic_load(&slab_sums.reserving) == 0 &&
+        os_unmap((void *)slab->base, slab_bytes(slab)))
+        return true;
+    atomic_store(&slab->placed, true);
+    page_map_set(slab->base, units,
+                 page_map_slab_entry(slab->owner, slab->class), slab);
+    return false;
+}
+
+static bool retire(struct slab *slab)
+{
+    if (!leave_place(slab))
         return false;
-    }
     uncount(slab);
     forget(slab);
     /* It stays held: who finds it in a set from before leaves it alone. */
@@ -76,8 +87,8 @@ static bool retire(struct slab *slab)
     return true;
 }
 
-/* Retires slabs of a class until that makes so many bytes; *refused: the system
- * takes no more. */
+/* Retires slabs of a class until that makes so many bytes; *refused: no more is to
+ * be tried. */
 static size_t retire_class(unsigned class, size_t bytes, bool *refused)
 {
     size_t done = 0;

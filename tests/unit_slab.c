@@ -815,14 +815,20 @@ static void a_slab_that_the_system_does_not_unmap_stays(void **state)
     os_calls.munmap = refuse_munmap;
     assert_int_equal(slab_retire(SIZE_MAX), 0);
     os_calls = calls;
+    /* Nor is one given up whose pages another thread may be touching. */
+    atomic_store(&slab_sums.reserving, 1);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
+    atomic_store(&slab_sums.reserving, 0);
     assert_int_equal(page_map_entry(blocks[0]), entry);
+    struct slab *slab = page_map_descriptor(blocks[0]);
+    assert_true(atomic_load(&slab->placed));
     void *again[COUNT];
     fill_all(&source, CLASS, again, COUNT);
-    assert_ptr_equal(page_map_descriptor(again[0]),
-                     page_map_descriptor(blocks[0]));
+    assert_ptr_equal(page_map_descriptor(again[0]), slab);
     slab_return(CLASS, again, COUNT);
     slab_let_go(&source);
     assert_int_not_equal(slab_retire(SIZE_MAX), 0);
+    assert_false(atomic_load(&slab->placed));
 }
 
 /* --- many threads --- */

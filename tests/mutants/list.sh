@@ -368,6 +368,10 @@ mutant a_retired_slab_is_lost plain src/slab_retire.c \
     unit_slab
 mutant a_slab_that_stays_loses_its_entries plain src/slab_retire.c \
     's/page_map_slab_entry(slab->owner, slab->class), slab);/0, slab);/' unit_slab
+mutant a_slab_is_retired_while_memory_is_reserved plain src/slab_retire.c \
+    's/atomic_load(&slab_sums.reserving) == 0 \&\&//' unit_slab
+mutant a_retired_slab_has_its_place_still plain src/slab_retire.c \
+    's/atomic_store(&slab->placed, false);//' unit_slab
 mutant who_brings_the_last_block_to_rest_does_not_say_so plain src/slab_return.c \
     's/before + count == carved/false/' unit_slab memory_limit
 mutant no_slab_is_retired_for_small_blocks plain src/callbacks.c \
