@@ -154,6 +154,45 @@ static void small_reservations_add_up(void **state)
     assert_child_succeeds(reserve_by_the_slab, NULL);
 }
 
+/* --- beside other threads --- */
+
+enum { THREADS = 4, CALLS = 20, HELD = 100, ROUNDS = 5000 };
+
+static void *reserve_or_allocate(void *argument)
+{
+    struct filled held[HELD] = {{NULL, 0, 0}};
+    struct random random = {(uintptr_t)argument};
+
+    for (size_t i = 0; i < CALLS; i++) {
+        require(partyalloc_reserve(random_size(&random, 1, MIB)) == 0);
+        for (size_t step = 0; step < ROUNDS / CALLS; step++) {
+            struct filled *filled = &held[random_below(&random, HELD)];
+            filled_free(filled);
+            *filled = filled_allocate(random_size(&random, 1, 64 * KIB), step);
+        }
+        if (i % 4 == 0)
+            partyalloc_trim();
+    }
+    for (size_t i = 0; i < HELD; i++)
+        filled_free(&held[i]);
+    return NULL;
+}
+
+static void reserve_beside_each_other(void *unused)
+{
+    static char arguments[THREADS];
+
+    (void)unused;
+    run_threads(THREADS, reserve_or_allocate, arguments, 1);
+    require(stats_now().small_live_blocks == 0);
+}
+
+static void threads_reserve_beside_each_other(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_beside_each_other, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,6 +200,7 @@ int main(void)
         cmocka_unit_test(frees_give_back_as_before_when_it_fails),
         cmocka_unit_test(a_reservation_that_fails_costs_nothing),
         cmocka_unit_test(small_reservations_add_up),
+        cmocka_unit_test(threads_reserve_beside_each_other),
     };
 
     return run_all(tests);
