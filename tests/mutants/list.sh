@@ -143,7 +143,7 @@ mutant a_held_slab_is_carved_for_single_blocks_first plain src/slab_local.c \
 mutant a_slab_with_a_block_is_as_good plain src/slab.c \
     's/memory_order_relaxed) < wanted) {$/memory_order_relaxed) < 1) {/' unit_slab
 mutant a_spared_slab_has_the_owner_of_another plain src/slab.c \
-    '/^struct slab \*slab_choose_rested/,/^}/s/adopt(slab, source->owner);//' unit_slab
+    '/^static struct slab .*choose_rested/,/^}/s/adopt(slab, source->owner);//' unit_slab
 mutant a_slab_without_pages_is_as_good plain src/slab.c \
     's/if (slab->purged_pages != 0) {/if (false) {/' unit_slab
 mutant a_slab_keeps_its_owner plain src/slab.c \
