@@ -54,10 +54,14 @@ void *partyalloc_allocate(size_t size, uint32_t memory_type_id);
  *     partyalloc: invalid free of 0x7f0123456789
  *     partyalloc: double free of 0x7f0123456780
  *
- * Found at this call: a pointer that never was a block's, a misaligned one, a
- * block freed twice in a row.  Found at the latest when the block leaves the
- * thread's cache: every other double free and interior pointer.  With
- * PARTYALLOC_OPTION_CHECKED all are found at this call.
+ * Found at this call: a pointer to memory that carries no blocks, a misaligned
+ * one, a block freed twice in a row, and whatever is wrong with a pointer into a
+ * slab (64 KiB or more of small blocks of one size) of another thread.  Found
+ * when it leaves the thread's cache: in a slab of the thread's own, every other
+ * double free, an interior pointer, and one to where no block was made yet.
+ * Until then the cache may hand out what was freed, without a look: so a block
+ * freed twice can be allocated twice, and what is handed out so may never be
+ * found.  With PARTYALLOC_OPTION_CHECKED all are found at this call.
  */
 void partyalloc_free(void *pointer, uint32_t memory_type_id);
 
@@ -88,7 +92,9 @@ void *partyalloc_allocate_zeroed(size_t count, size_t size,
  *
  * Returns the block, or NULL with errno set to ENOMEM: the old block is then
  * untouched and still the caller's.  A pointer that is not a live block stops
- * the process as it does in partyalloc_free(), with "invalid reallocate".
+ * the process as it does in partyalloc_free(), with "invalid reallocate"; but a
+ * freed block that still lies in a thread's cache of its own is found with
+ * PARTYALLOC_OPTION_CHECKED only.
  */
 void *partyalloc_reallocate(void *pointer, size_t size,
                             uint32_t memory_type_id);
@@ -103,7 +109,8 @@ void *partyalloc_reallocate_aligned(void *pointer, size_t size,
 /*
  * The number of bytes that the block really has, all of them usable; at least
  * the size it was allocated with.  0 for NULL.  A pointer that is not a
- * block's start stops the process, with "invalid usable_size".
+ * block's start stops the process, with "invalid usable_size"; for freed blocks
+ * what is said of partyalloc_reallocate() holds.
  */
 size_t partyalloc_usable_size(const void *pointer);
 
@@ -198,8 +205,8 @@ int partyalloc_stop_service_thread(void);
  * given in the environment, as a decimal number, under the name on the right.
  */
 enum partyalloc_option {
-    /* 1: find every double free and every interior pointer at its free.
-     * Slower by a small factor.  Default 0. */
+    /* 1: find every double free, every interior pointer and every other one that
+     * is no live block's, at its free.  Slower by a small factor.  Default 0. */
     PARTYALLOC_OPTION_CHECKED = 1,     /* PARTYALLOC_CHECKED */
     /* 1: ask for transparent huge pages for blocks of 4 MiB and more.
      * Default 0: the system's setting is left alone. */

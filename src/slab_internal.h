@@ -34,7 +34,7 @@ struct slab {
     uintptr_t base;
     uint32_t number;
     uint32_t class;
-    bool reserved; /* pages are to stay */
+    bool reserved;        /* pages are to stay */
     _Atomic(bool) placed; /* the base is known, and whether it is reserved */
     /* Who holds it for single blocks; NULL: nobody does.  Only a holder enters
      * itself and takes itself out, so for everyone else it is just not them. */
@@ -48,15 +48,15 @@ struct slab {
     _Atomic(uint32_t) carved;    /* blocks made; only the holder writes */
 
     /* The holder's. */
-    uint32_t owner;        /* in the page map */
-    uint32_t cursor;       /* where the search for blocks at rest goes on */
-    uint32_t present;      /* bytes from base that were made present */
+    uint32_t owner;         /* in the page map */
+    uint32_t cursor;        /* where the search for blocks at rest goes on */
+    uint32_t present;       /* bytes from base that were made present */
     struct slab *next_held; /* by the same source */
     /* A bit for each block at rest that is not counted in `resting`: the
      * holder's alone, to be taken without a look at what others do. */
     _Atomic(uint64_t) local_free;
-    uint64_t local_all; /* a bit for each block carved */
-    uint32_t purged_pages; /* bits set in: */
+    uint64_t local_all;          /* a bit for each block carved */
+    uint32_t purged_pages;       /* bits set in: */
     uint64_t purged[PAGE_WORDS]; /* a bit for each page given back */
 
     /* Of each block, its enum block_state. */

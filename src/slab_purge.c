@@ -346,7 +346,7 @@ size_t slab_trim(void)
 {
     struct purge purge;
     purge_begin(&purge, TRIM_EFFORT);
-    for (unsigned class = 0; class < CLASS_COUNT; class ++)
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
         trim_class(&purge, class);
     purge_end(&purge);
     return purge.bytes;
@@ -419,7 +419,7 @@ struct slab_totals slab_totals(void)
         .purged_bytes = sum(&slab_sums.purged_bytes),
         .slabs = sum(&slab_sums.slabs),
     };
-    for (unsigned class = 0; class < CLASS_COUNT; class ++)
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
         add_resting(class, &totals);
     if (totals.purged_bytes > totals.resting_bytes)
         totals.purged_bytes = totals.resting_bytes; /* see dirty_bytes */

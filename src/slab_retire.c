@@ -58,9 +58,9 @@ static void forget(struct slab *slab)
     memset(slab->purged, 0, sizeof(slab->purged));
 }
 
-/* Gives the addresses of a held slab back.  False: the system refuses, or another
- * thread is about to touch them (sequentially consistent with slab_reserve(), of
- * which one sees the other). */
+/* Gives the addresses of a held slab back.  False: the system refuses, or
+ * another thread is about to touch them (sequentially consistent with
+ * slab_reserve(), of which one sees the other). */
 static bool leave_place(struct slab *slab)
 {
     unsigned units = size_classes[slab->class].slab_units;
@@ -87,8 +87,8 @@ static bool retire(struct slab *slab)
     return true;
 }
 
-/* Retires slabs of a class until that makes so many bytes; *refused: no more is to
- * be tried. */
+/* Retires slabs of a class until that makes so many bytes; *refused: no more is
+ * to be tried. */
 static size_t retire_class(unsigned class, size_t bytes, bool *refused)
 {
     size_t done = 0;

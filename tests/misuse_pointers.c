@@ -353,6 +353,45 @@ static const struct scenario interior[] = {
     SCENARIO(inside_an_aligned_block),
 };
 
+/* --- pointers into slabs, to where no block is --- */
+
+/* So far from the start of a slab of one unit. */
+static void *in_a_slab(size_t size, size_t offset)
+{
+    void *block = partyalloc_allocate(size, ANY_TYPE);
+    uintptr_t base = (uintptr_t)block & ~(uintptr_t)(64 * KIB - 1);
+
+    require(block != NULL);
+    return at(base + offset);
+}
+
+static void *where_no_small_block_was_made_yet(void)
+{
+    return in_a_slab(4096, (size_t)12 * 4096);
+}
+
+static void *where_no_medium_block_was_made_yet(void)
+{
+    return in_a_slab(7168, (size_t)7 * 7168);
+}
+
+static void *behind_the_last_small_block(void)
+{
+    return in_a_slab(48, 64 * KIB / 48 * 48);
+}
+
+static void *behind_the_last_medium_block(void)
+{
+    return in_a_slab(7168, 64 * KIB / 7168 * 7168);
+}
+
+static const struct scenario never_made[] = {
+    SCENARIO(where_no_small_block_was_made_yet),
+    SCENARIO(where_no_medium_block_was_made_yet),
+    SCENARIO(behind_the_last_small_block),
+    SCENARIO(behind_the_last_medium_block),
+};
+
 /* --- the uses --- */
 
 struct misuse {
@@ -468,6 +507,18 @@ static void *free_on_a_thread(void *argument)
     return NULL;
 }
 
+/* Whatever the thread's end does comes too late. */
+static void *free_on_a_thread_and_exit(void *argument)
+{
+    partyalloc_free(argument, ANY_TYPE);
+    _exit(0);
+}
+
+static void free_on_another_thread_at_once(void *argument)
+{
+    run_thread(free_on_a_thread_and_exit, prepare(argument, "invalid free"));
+}
+
 /* The thread's cache leaves it when the thread ends. */
 static void free_on_another_thread(void *argument)
 {
@@ -480,6 +531,35 @@ static void a_thread_that_frees_a_bad_pointer_stops_by_its_end(void **state)
     check_every(never_ours, false, free_on_another_thread);
     check_every(interior, false, free_on_another_thread);
     check_every(interior, true, free_on_another_thread);
+}
+
+static void a_free_in_anothers_slab_stops_at_once(void **state)
+{
+    (void)state;
+    check_every(interior, false, free_on_another_thread_at_once);
+    check_every(never_made, false, free_on_another_thread_at_once);
+}
+
+static void a_free_where_no_block_was_made_stops_by_the_flush(void **state)
+{
+    (void)state;
+    check_every(never_made, false, free_it_and_flush);
+    check_every(never_made, false, free_on_another_thread);
+}
+
+static void a_free_where_no_block_was_made_stops_at_once_if_checked(void **state)
+{
+    (void)state;
+    check_every(never_made, true, free_it);
+    check_every(never_made, true, reallocate_it);
+    check_every(never_made, true, ask_its_size);
+}
+
+static void a_reallocation_where_no_block_was_made_stops_at_once(void **state)
+{
+    (void)state;
+    check_every(never_made, false, reallocate_it);
+    check_every(never_made, false, ask_its_size);
 }
 
 /* --- the circumstances --- */
@@ -551,6 +631,11 @@ int main(void)
         cmocka_unit_test(a_free_inside_a_small_block_stops_at_once_if_checked),
         cmocka_unit_test(a_reallocation_inside_a_small_block_stops_at_once),
         cmocka_unit_test(a_usable_size_inside_a_small_block_stops_at_once),
+        cmocka_unit_test(a_free_in_anothers_slab_stops_at_once),
+        cmocka_unit_test(a_free_where_no_block_was_made_stops_by_the_flush),
+        cmocka_unit_test(
+            a_free_where_no_block_was_made_stops_at_once_if_checked),
+        cmocka_unit_test(a_reallocation_where_no_block_was_made_stops_at_once),
         cmocka_unit_test(a_thread_that_frees_a_bad_pointer_stops_by_its_end),
         cmocka_unit_test(the_message_needs_no_memory),
         cmocka_unit_test(sigabrt_cannot_be_ignored),

@@ -255,18 +255,32 @@ static void *leave_many_small_blocks(void *unused)
 
 enum { LATER_CLASS = 12, LATER_BLOCKS = 1100, WANTED_CLASS = 10 };
 
+static sem_t has_allocated, may_free;
+
+static void await(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0)
+        require(errno == EINTR);
+}
+
 /* Several steps of the class that comes first; then one of the wanted class, and
  * more than the last of these steps takes. */
 static void *leave_what_takes_steps(void *unused)
 {
     static void *later[LATER_BLOCKS];
-    void *wanted;
 
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(0);
     for (size_t i = 0; i < LATER_BLOCKS; i++)
         later[i] = allocate(LATER_CLASS);
-    wanted = allocate(WANTED_CLASS);
-    leave_many_small_blocks(NULL);
+    /* It lies in a loaded magazine from now on, where nobody else comes to. */
+    void *wanted = allocate(WANTED_CLASS);
+    require(is_own(wanted));
     release(wanted);
+    require(sem_post(&has_allocated) == 0);
+    await(&may_free);
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
     for (size_t i = 0; i < LATER_BLOCKS; i++)
         release(later[i]);
     return unused;
@@ -278,26 +292,25 @@ static void what_was_left_is_taken_in_steps_when_memory_runs_out(void **state)
     size_t size = size_classes[WANTED_CLASS].size;
     void *list = NULL;
     void **block;
+    pthread_t thread;
 
     (void)state;
-    release(allocate(0)); /* so that it does not become ours */
+    release(allocate(0)); /* so that no other cache becomes ours */
     partyalloc_thread_flush();
     cache_flush_all_left();
-    depot_drain_all();
+    depot_drain_all(); /* so that the thread's blocks are its own */
+    require(sem_init(&has_allocated, 0, 0) == 0);
+    require(sem_init(&may_free, 0, 0) == 0);
+    require(pthread_create(&thread, NULL, leave_what_takes_steps, NULL) == 0);
+    await(&has_allocated);
     os_set_limit(os_mapped_bytes());
     while ((block = partyalloc_allocate(size, ANY_TYPE)) != NULL) {
         *block = list;
         list = block;
     }
-    os_set_limit(0);
-    run_thread(leave_what_takes_steps, NULL);
-    uint64_t left = totals().blocks;
-    os_set_limit(os_mapped_bytes());
-    while (totals().blocks > left - LATER_BLOCKS) {
-        block = allocate(WANTED_CLASS);
-        *block = list;
-        list = block;
-    }
+    require(sem_post(&may_free) == 0);
+    require(pthread_join(thread, NULL) == 0);
+    release(allocate(WANTED_CLASS));
     os_set_limit(0);
     assert_in_range(totals().blocks, LATER_BLOCKS / 4, LATER_BLOCKS);
     while ((block = list) != NULL) {
