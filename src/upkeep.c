@@ -105,11 +105,13 @@ enum {
     MAGAZINE_RESERVE_BYTES = 512 << 10,
 };
 
-/* Tries again when what is kept of large blocks has made room. */
+/* Tries again when what is kept of large blocks has made room, or slabs that are
+ * free have, if there are enough of them. */
 static bool reserve(size_t bytes, size_t metadata)
 {
+    bool enough = bytes <= slab_resting_bytes();
     while (!chunk_reserve(bytes, metadata))
-        if (large_drop(bytes) == 0)
+        if (large_drop(bytes) == 0 && (!enough || slab_retire(bytes) == 0))
             return false;
     return true;
 }

@@ -294,6 +294,22 @@ static void reserve_at_the_cap(void *unused)
     require(stats_now().large_cached_bytes < 16 * MIB);
 }
 
+static void reserve_where_small_blocks_were(void *unused)
+{
+    (void)unused;
+    limit_growth_to(32 * MIB);
+    allocate_until_null(500);
+    free_hoard(1);
+    partyalloc_trim();
+    require(partyalloc_reserve(24 * MIB) == 0);
+}
+
+static void slabs_that_are_free_make_room_for_a_reservation(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_where_small_blocks_were, NULL);
+}
+
 static void kept_memory_makes_room_for_a_reservation(void **state)
 {
     (void)state;
@@ -383,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_cap_below_what_is_mapped_stops_growth_only),
         cmocka_unit_test(a_reservation_beyond_the_cap_says_enomem),
         cmocka_unit_test(kept_memory_makes_room_for_the_first_small_block),
+        cmocka_unit_test(slabs_that_are_free_make_room_for_a_reservation),
         cmocka_unit_test(kept_memory_makes_room_for_a_reservation),
     };
 

@@ -478,7 +478,9 @@ mutant no_room_is_made_for_a_cache plain src/callbacks.c \
     's/unlikely(block == NULL) \&\& large_drop(ROOM_STEP) != 0/false/' \
     memory_limit
 mutant no_room_is_made_for_a_reservation plain src/upkeep.c \
-    's/if (large_drop(bytes) == 0)/if (true)/' memory_limit
+    's/large_drop(bytes) == 0 \&\&/true \&\&/;s/slab_retire(bytes) == 0/true/' memory_limit
+mutant no_slab_makes_room_for_a_reservation plain src/upkeep.c \
+    's/slab_retire(bytes) == 0/true/' memory_limit
 mutant a_reservation_of_metadata_does_without_its_pages plain src/metadata.c \
     's/os_touch(rest, bytes);/;/' unit_reserve
 mutant a_reservation_that_fails_is_kept_quiet_for plain src/upkeep.c \
