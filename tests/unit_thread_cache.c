@@ -871,7 +871,7 @@ static void a_thread_takes_the_cache_that_was_used_on_its_processor(void **state
 
     (void)state;
     if (processor == CPU_SETSIZE)
-        skip();
+        return;
     begin_visit(&first);
     begin_visit(&second);
     end_visit(&first);
