@@ -12,9 +12,9 @@
  *           depot_take                             depot_give -> slab_return
  *           slab_fill                              slab_purge_step
  *             chunk_grant -> os_map
- *         slab_retire -> os_unmap
  *           cache_allocate_medium                cache_free_medium
  *             slab_take_local                      slab_give_local
+ *         slab_retire -> os_unmap
  *       allocate_large_slow                    large_free
  *         large_allocate                         kept_give
  *           kept_take, kept_extend               kept_drop_step -> os_unmap
@@ -24,7 +24,6 @@
 #include <string.h>
 
 #include "compiler.h"
-#include "depot.h"
 #include "fatal.h"
 #include "large.h"
 #include "page_map.h"
@@ -109,15 +108,8 @@ static SLOW_PATH void *allocate_from_others(size_t offset)
     return allocate_small(offset);
 }
 
-/* Brings to rest whatever no thread but this one may be about to use, so that
- * slabs come to be free as a whole. */
-static void bring_all_to_rest(void)
-{
-    thread_flush();
-    depot_drain_all();
-}
-
-/* The same, of the address space that other classes do not use. */
+/* The same, of the address space that other classes do not use; then with what
+ * caches and the depot keep from being free as a whole. */
 static SLOW_PATH void *allocate_from_other_classes(size_t offset)
 {
     void *block = NULL;
@@ -125,7 +117,7 @@ static SLOW_PATH void *allocate_from_other_classes(size_t offset)
         block = allocate_small(offset);
     if (block != NULL)
         return block;
-    bring_all_to_rest();
+    thread_bring_to_rest(true);
     do
         block = allocate_small(offset);
     while (block == NULL && slab_retire(ROOM_STEP) != 0);
@@ -160,7 +152,7 @@ static SLOW_PATH void *allocate_large_from_slabs(size_t size, size_t alignment,
         block = large_allocate(size, alignment, zeroed);
     if (block != NULL)
         return block;
-    bring_all_to_rest();
+    thread_bring_to_rest(true);
     if (slab_retire(size) != 0)
         block = large_allocate(size, alignment, zeroed);
     return block;

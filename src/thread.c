@@ -103,6 +103,17 @@ void thread_flush(void)
     cache_leave(cache_of(thread_bins));
 }
 
+void thread_bring_to_rest(bool idle_too)
+{
+    if (idle_too)
+        cache_look_at_threads();
+    thread_flush();
+    cache_flush_all_left();
+    if (idle_too)
+        cache_flush_unused();
+    depot_drain_all();
+}
+
 /* --- Process -------------------------------------------------------------- */
 
 static void take_over(struct cache *cache)

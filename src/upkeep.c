@@ -87,14 +87,7 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 
 EXPORTED size_t partyalloc_trim(void)
 {
-    bool quiet = option_quiet(); /* as in flush_idle_step() */
-    if (!quiet)
-        cache_look_at_threads();
-    thread_flush();
-    cache_flush_all_left();
-    if (!quiet)
-        cache_flush_unused();
-    depot_drain_all();
+    thread_bring_to_rest(!option_quiet()); /* as in flush_idle_step() */
     return slab_trim() + large_drop_all();
 }
 

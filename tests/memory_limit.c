@@ -100,13 +100,11 @@ static void what_one_class_does_not_use_another_one_can_have(void **state)
     partyalloc_trim();
 }
 
-/* The few blocks that come to be free last, one of each slab. */
-static void what_the_threads_cache_holds_keeps_no_address_space(void **state)
+/* Of each slab one block stays in the thread's cache. */
+static void *fill_and_free(void *bytes)
 {
-    (void)state;
-    size_t limit = limit_growth_to(24 * MIB);
     allocate_until_null(500);
-    size_t bytes = hoard.count * partyalloc_good_size(500);
+    *(size_t *)bytes = hoard.count * partyalloc_good_size(500);
     for (size_t i = 0; i < hoard.count; i++)
         if (i % 128 != 0)
             filled_free(&hoard.blocks[i]);
@@ -114,11 +112,37 @@ static void what_the_threads_cache_holds_keeps_no_address_space(void **state)
     for (size_t i = 0; i < hoard.count; i += 128)
         filled_free(&hoard.blocks[i]);
     hoard.count = 0;
+    return NULL;
+}
+
+static void require_a_large_block(size_t bytes, size_t limit)
+{
     struct filled large = filled_allocate(bytes / 10 * 9, 1);
+
     assert_true(stats_now().mapped_bytes <= limit);
     filled_free(&large);
     assert_int_equal(partyalloc_set_limit(0), 0);
     partyalloc_trim();
+}
+
+static void what_the_threads_cache_holds_keeps_no_address_space(void **state)
+{
+    size_t limit = limit_growth_to(24 * MIB);
+    size_t bytes;
+
+    (void)state;
+    fill_and_free(&bytes);
+    require_a_large_block(bytes, limit);
+}
+
+static void what_a_thread_has_left_keeps_no_address_space(void **state)
+{
+    size_t limit = limit_growth_to(24 * MIB);
+    size_t bytes;
+
+    (void)state;
+    run_thread(fill_and_free, &bytes);
+    require_a_large_block(bytes, limit);
 }
 
 static void a_lower_cap_gives_up_what_is_free(void **state)
@@ -390,6 +414,7 @@ int main(void)
         cmocka_unit_test(small_blocks_end_at_the_cap_and_can_be_had_again),
         cmocka_unit_test(what_one_class_does_not_use_another_one_can_have),
         cmocka_unit_test(what_the_threads_cache_holds_keeps_no_address_space),
+        cmocka_unit_test(what_a_thread_has_left_keeps_no_address_space),
         cmocka_unit_test(a_lower_cap_gives_up_what_is_free),
         cmocka_unit_test(large_blocks_end_at_the_cap_and_can_be_had_again),
         cmocka_unit_test(kept_mappings_make_room_for_other_blocks),

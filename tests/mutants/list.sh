@@ -210,7 +210,7 @@ mutant memory_runs_out_beside_a_left_cache plain src/callbacks.c \
 mutant memory_never_runs_out_for_who_borrows_a_cache plain src/callbacks.c \
     's/step < LEFT_STEPS_MAX && cache_flush_left(0)/cache_flush_left(0)/' \
     unit_claim thread_exit
-mutant a_trim_passes_left_caches_by plain src/upkeep.c \
+mutant a_trim_passes_left_caches_by plain src/thread.c \
     's/cache_flush_all_left();//' thread_exit
 mutant upkeep_passes_left_caches_by plain src/upkeep.c \
     's/return cache_flush_left(LEFT_AGE) ||/return/' thread_exit
@@ -251,11 +251,11 @@ mutant memory_runs_out_beside_idle_threads plain src/callbacks.c \
     '/^static SLOW_PATH void .allocate_from_others/,/^}/s/cache_flush_unused();//' \
     unit_claim
 mutant a_thread_with_reserved_memory_goes_without_its_slabs plain src/upkeep.c \
-    's/bool quiet = option_quiet();/bool quiet = false;/' unit_claim
+    's/thread_bring_to_rest(!option_quiet());/thread_bring_to_rest(true);/' unit_claim
 mutant upkeep_takes_slabs_though_memory_is_reserved plain src/upkeep.c \
     's/(!option_quiet() && cache_flush_unused_step())/cache_flush_unused_step()/' \
     unit_claim
-mutant a_trim_passes_idle_threads_by plain src/upkeep.c \
+mutant a_trim_passes_idle_threads_by plain src/thread.c \
     's/^        cache_flush_unused();/;/' idle_threads
 mutant upkeep_passes_idle_threads_by plain src/upkeep.c \
     's/(!option_quiet() && cache_flush_unused_step())/false/' idle_threads
@@ -381,7 +381,9 @@ mutant no_slab_is_retired_for_large_blocks plain src/callbacks.c \
     '/^static SLOW_PATH void \*allocate_large_from_slabs/,/^}/s/slab_retire(size)/0/' \
     memory_limit
 mutant what_is_on_its_way_keeps_slabs plain src/callbacks.c \
-    's/^    bring_all_to_rest();//' memory_limit
+    's/^    thread_bring_to_rest(true);//' memory_limit
+mutant what_threads_have_left_keeps_slabs plain src/thread.c \
+    '/^void thread_bring_to_rest/,/^}/s/cache_flush_all_left();//' memory_limit
 mutant a_lower_cap_retires_nothing plain src/upkeep.c \
     's/slab_retire(os_mapped_bytes() - bytes);/(void)0;/' memory_limit
 
