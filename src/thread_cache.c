@@ -315,11 +315,8 @@ void cache_free_without(uint32_t entry, void *block)
 /* Whether a class has neither a magazine nor a slab. */
 static bool is_unused(const struct cache *cache, unsigned class)
 {
-    const struct bin *bin = &cache->bins.of_class[class];
-    return !cursor_is_loaded(&bin->own) && !cursor_is_loaded(&bin->foreign) &&
-           cache->bins.sources[class].held == NULL &&
-           atomic_load_explicit(&cache->rest[class].full,
-                                memory_order_relaxed) == NULL;
+    return !cache_has_magazine(cache, class) &&
+           cache->bins.sources[class].held == NULL;
 }
 
 static void flush_class(struct cache *cache, unsigned class)

@@ -109,6 +109,9 @@ struct magazine *cache_detach(struct cache *cache, unsigned class,
 void cache_attach(struct cache *cache, unsigned class, struct cursor *cursor,
                   struct magazine *magazine, size_t slots);
 
+/* Whether a class has any magazine. */
+bool cache_has_magazine(const struct cache *cache, unsigned class);
+
 /* The further magazines of a class; NULL: there is none. */
 struct magazine *cache_take_full(struct cache *cache, unsigned class);
 void cache_put_full(struct cache *cache, unsigned class,

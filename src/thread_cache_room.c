@@ -233,10 +233,19 @@ static bool is_idle(struct cache *cache, unsigned class)
     return idle;
 }
 
+bool cache_has_magazine(const struct cache *cache, unsigned class)
+{
+    const struct bin *bin = &cache->bins.of_class[class];
+    return cursor_is_loaded(&bin->own) || cursor_is_loaded(&bin->foreign) ||
+           atomic_load_explicit(&cache->rest[class].full,
+                                memory_order_relaxed) != NULL;
+}
+
 SLOW_PATH void cache_flush_idle(struct cache *cache, unsigned class)
 {
     cache->hand = (cache->hand + 1) % CLASS_COUNT;
-    if (cache->hand != class && is_idle(cache, cache->hand))
+    if (cache->hand != class && cache_has_magazine(cache, cache->hand) &&
+        is_idle(cache, cache->hand))
         cache_flush_bin(cache, cache->hand);
 }
 
