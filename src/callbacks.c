@@ -140,30 +140,46 @@ static SLOW_PATH void *allocate_small_slow(size_t offset)
     return block;
 }
 
-/* When memory has run out: what small blocks do not use. */
-static SLOW_PATH void *allocate_large_from_slabs(size_t size, size_t alignment,
-                                                 bool zeroed)
+/* What is wanted of a large block: a new one, or that one grows. */
+struct large_request {
+    void *block; /* NULL: a new one */
+    size_t size, alignment;
+    bool zeroed;
+};
+
+static void *try_large(const struct large_request *wanted)
 {
-    void *block = NULL;
-    size_t most = slab_resting_bytes();
-    if (size > most || alignment > most)
+    if (wanted->block != NULL)
+        return large_resize(wanted->block, wanted->size);
+    return large_allocate(wanted->size, wanted->alignment, wanted->zeroed);
+}
+
+/* When memory has run out, and so many bytes are lacking: of what small blocks
+ * do not use; then with what keeps slabs from being free as a whole. */
+static SLOW_PATH void *large_from_slabs(const struct large_request *wanted,
+                                        size_t lacking)
+{
+    if (wanted->size > LARGE_SIZE_MAX || !slab_can_retire(lacking))
         return NULL;
-    if (slab_retire(size) != 0)
-        block = large_allocate(size, alignment, zeroed);
+    void *block = NULL;
+    while (block == NULL && slab_retire(lacking) != 0)
+        block = try_large(wanted);
     if (block != NULL)
         return block;
     thread_bring_to_rest(true);
-    if (slab_retire(size) != 0)
-        block = large_allocate(size, alignment, zeroed);
+    do
+        block = try_large(wanted);
+    while (block == NULL && slab_retire(lacking) != 0);
     return block;
 }
 
 static SLOW_PATH void *allocate_large_slow(size_t size, size_t alignment,
                                            bool zeroed)
 {
-    void *block = large_allocate(size, alignment, zeroed);
+    const struct large_request wanted = {NULL, size, alignment, zeroed};
+    void *block = try_large(&wanted);
     if (unlikely(block == NULL))
-        block = allocate_large_from_slabs(size, alignment, zeroed);
+        block = large_from_slabs(&wanted, size);
     if (block == NULL)
         errno = ENOMEM;
     return block;
@@ -335,6 +351,16 @@ static void *resize(void *pointer, size_t usable, size_t size)
     return fits && usable <= SMALL_MAX ? pointer : NULL;
 }
 
+/* The block itself, when memory has run out: it has what is wanted, or there is
+ * room for what it lacks but not for another one. */
+static SLOW_PATH void *make_do(void *pointer, size_t usable, size_t size)
+{
+    if (size <= usable)
+        return pointer;
+    const struct large_request wanted = {.block = pointer, .size = size};
+    return usable > SMALL_MAX ? large_from_slabs(&wanted, size - usable) : NULL;
+}
+
 static void *replace(void *pointer, size_t usable, size_t size,
                      size_t alignment, uint32_t memory_type_id)
 {
@@ -353,9 +379,10 @@ EXPORTED void *partyalloc_reallocate(void *pointer, size_t size,
         return partyalloc_allocate(size, memory_type_id);
     size_t usable = usable_size(pointer, "invalid reallocate");
     void *block = resize(pointer, usable, size);
-    if (block != NULL)
-        return block;
-    return replace(pointer, usable, size, PARTYALLOC_ALIGNMENT, memory_type_id);
+    if (block == NULL)
+        block = replace(pointer, usable, size, PARTYALLOC_ALIGNMENT,
+                        memory_type_id);
+    return block != NULL ? block : make_do(pointer, usable, size);
 }
 
 EXPORTED void *partyalloc_reallocate_aligned(void *pointer, size_t size,
@@ -369,15 +396,14 @@ EXPORTED void *partyalloc_reallocate_aligned(void *pointer, size_t size,
     if (pointer == NULL)
         return partyalloc_allocate_aligned(size, alignment, memory_type_id);
     size_t usable = usable_size(pointer, "invalid reallocate");
-    bool aligned = ((uintptr_t)pointer & (alignment - 1)) == 0;
     /* Pages that move come to a multiple of UNIT_BYTES; none move when the block
      * gets no longer. */
-    if (aligned && (alignment <= UNIT_BYTES || size <= usable)) {
-        void *block = resize(pointer, usable, size);
-        if (block != NULL)
-            return block;
-    }
-    return replace(pointer, usable, size, alignment, memory_type_id);
+    bool stays = ((uintptr_t)pointer & (alignment - 1)) == 0 &&
+                 (alignment <= UNIT_BYTES || size <= usable);
+    void *block = stays ? resize(pointer, usable, size) : NULL;
+    if (block == NULL)
+        block = replace(pointer, usable, size, alignment, memory_type_id);
+    return block == NULL && stays ? make_do(pointer, usable, size) : block;
 }
 
 /* --- The thread's cache --------------------------------------------------- */

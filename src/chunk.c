@@ -8,9 +8,7 @@
 #include "os.h"
 #include "page_map.h"
 
-enum {
-    CHUNK_UNITS = 64, /* 4 MiB: one kernel call for as much */
-};
+enum { CHUNK_UNITS = CHUNK_BYTES / UNIT_BYTES };
 
 /*
  * A range that is being granted, in one word for compare-and-swap: the number
@@ -57,7 +55,7 @@ static uintptr_t span_end(span from)
 }
 
 /* Takes `units` from the low end; 0 when there are not as many.  Acquires the
- * page map leaves that install() published. */
+ * page map leaves that grow_slow() or install() published. */
 static uintptr_t take(_Atomic(span) *from, unsigned units)
 {
     span now = atomic_load_explicit(from, memory_order_acquire);
@@ -91,35 +89,35 @@ bool chunk_has_reserved(unsigned units)
     return false;
 }
 
-static uintptr_t map(size_t bytes)
+static uintptr_t obtain(size_t bytes)
 {
-    void *address = os_map(bytes);
-    if (address == NULL)
-        return 0;
-    if (!page_map_reserve((uintptr_t)address, bytes)) {
-        os_unmap(address, bytes);
-        return 0;
-    }
-    return (uintptr_t)address;
+    return (uintptr_t)page_map_obtain(bytes, UNIT_BYTES);
 }
 
-/* Maps a chunk and keeps its first units; the rest is for all, unless another
- * thread has brought a chunk meanwhile. */
+/* Unmaps a range that nobody else has. */
+static size_t drop(span from)
+{
+    size_t bytes = span_end(from) - span_base(from);
+    return bytes != 0 && os_unmap((void *)span_base(from), bytes) ? bytes : 0;
+}
+
+/* Maps a chunk and keeps its first units.  The rest is for all, in place of what
+ * was too short; unless another thread has brought a chunk meanwhile. */
 static SLOW_PATH uintptr_t grow_slow(unsigned units)
 {
-    size_t bytes = (size_t)CHUNK_UNITS * UNIT_BYTES;
     span before = atomic_load_explicit(&current, memory_order_relaxed);
-    uintptr_t base = map(bytes);
+    uintptr_t base = obtain(CHUNK_BYTES);
     if (base == 0) /* near a limit: just this */
-        return units != 0 ? map((size_t)units * UNIT_BYTES) : 0;
+        return units != 0 ? obtain((size_t)units * UNIT_BYTES) : 0;
     uintptr_t rest = base + (size_t)units * UNIT_BYTES;
     span update = span_make(rest, CHUNK_UNITS - units);
     /* Publishes the leaves to take(). */
-    if (span_units(before) >= span_units(update) ||
-        !atomic_compare_exchange_strong_explicit(&current, &before, update,
-                                                 memory_order_release,
-                                                 memory_order_relaxed))
-        os_unmap((void *)rest, base + bytes - rest);
+    bool done = span_units(before) < span_units(update) &&
+                atomic_compare_exchange_strong_explicit(&current, &before,
+                                                        update,
+                                                        memory_order_release,
+                                                        memory_order_relaxed);
+    drop(done ? before : update);
     return base;
 }
 
@@ -127,6 +125,11 @@ void chunk_map_ahead(void)
 {
     if (atomic_load_explicit(&current, memory_order_relaxed) == 0)
         grow_slow(0);
+}
+
+size_t chunk_drop(void)
+{
+    return drop(atomic_exchange_explicit(&current, 0, memory_order_relaxed));
 }
 
 struct grant chunk_grant(unsigned units)
@@ -209,7 +212,7 @@ bool chunk_reserve(size_t bytes, size_t metadata)
         return false;
     if (units == 0)
         return metadata_reserve(metadata);
-    uintptr_t base = map(rounded);
+    uintptr_t base = obtain(rounded);
     if (base == 0)
         return false;
     if (metadata_reserve(metadata)) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Address space for slabs, taken from the system in modest steps and granted
- * from low to high addresses.  A grant is for ever; who gives it up unmaps it.
+ * from low to high addresses.  Nothing granted comes back here: who gives it up
+ * unmaps it.
  */
 #ifndef PARTYALLOC_CHUNK_H
 #define PARTYALLOC_CHUNK_H
@@ -9,6 +10,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+enum { CHUNK_BYTES = 4 << 20 }; /* one kernel call for as much */
 
 /* Address space that has been granted. */
 struct grant {
@@ -24,6 +27,9 @@ bool chunk_has_reserved(unsigned units);
 
 /* Maps the first chunk, unless there is one. */
 void chunk_map_ahead(void);
+
+/* Unmaps what is mapped and not granted yet, nor reserved.  Returns the bytes. */
+size_t chunk_drop(void);
 
 /* Maps `bytes` with all pages present, for chunk_grant() to prefer, and
  * reserves so much metadata; false: neither.  What lies side by side becomes

@@ -51,9 +51,8 @@ enum {
 };
 #define BLOCK_UNITS_MAX (((uintptr_t)1 << BLOCK_UNITS_BITS) - 1)
 #define BLOCK_SAMPLE    ((uintptr_t)1 << BLOCK_SAMPLE_SHIFT)
-
-/* What no block can have. */
-#define SIZE_LIMIT ((size_t)BLOCK_UNITS_MAX << UNIT_SHIFT)
+_Static_assert(LARGE_SIZE_MAX == BLOCK_UNITS_MAX << UNIT_SHIFT,
+               "the longest block");
 
 /* Counts, each for itself: relaxed. */
 static struct {
@@ -77,7 +76,7 @@ static size_t round_up(size_t bytes, size_t multiple)
 
 size_t large_good_size(size_t size)
 {
-    if (size > SIZE_LIMIT)
+    if (size > LARGE_SIZE_MAX)
         return size;
     return round_up(size + (size == 0), PAGE_BYTES);
 }
@@ -86,7 +85,7 @@ size_t large_good_size(size_t size)
 
 static block_word word_make(size_t mapped, size_t usable)
 {
-    CHECK(usable <= mapped && mapped <= SIZE_LIMIT);
+    CHECK(usable <= mapped && mapped <= LARGE_SIZE_MAX);
     return BLOCK_MARK | (mapped >> UNIT_SHIFT) << BLOCK_UNITS_SHIFT |
            (usable >> PAGE_SHIFT) << BLOCK_PAGES_SHIFT;
 }
@@ -160,23 +159,12 @@ static void advise(uintptr_t base, size_t bytes)
         os_advise_huge((void *)base, bytes);
 }
 
-/* Maps memory whose part of the page map exists; NULL: none can be had. */
-static void *map(size_t bytes, size_t alignment)
-{
-    void *base = os_map_aligned(bytes, alignment);
-    if (base != NULL && !page_map_reserve((uintptr_t)base, bytes)) {
-        os_unmap(base, bytes);
-        base = NULL;
-    }
-    return base;
-}
-
 static uintptr_t map_new(size_t bytes, size_t alignment)
 {
-    void *base = map(bytes, alignment);
+    void *base = page_map_obtain(bytes, alignment);
     /* What is kept makes room. */
     while (base == NULL && kept_drop(bytes) != 0)
-        base = map(bytes, alignment);
+        base = page_map_obtain(bytes, alignment);
     return (uintptr_t)base;
 }
 
@@ -195,9 +183,12 @@ static size_t ahead(void)
 static bool map_in_front(uintptr_t end, size_t bytes)
 {
     uintptr_t base = end - bytes;
-    if (base > end || !page_map_reserve(base, bytes) ||
-        !os_map_at((void *)base, bytes))
+    if (base > end || !os_map_at((void *)base, bytes))
         return false;
+    if (!page_map_reserve(base, bytes)) {
+        os_unmap((void *)base, bytes);
+        return false;
+    }
     kept_give_unused(base, bytes);
     return true;
 }
@@ -211,7 +202,7 @@ static void map_ahead(size_t bytes)
     if (front != 0 && (map_in_front(front, lacking + more) ||
                        (more != 0 && map_in_front(front, lacking))))
         return;
-    void *base = map(bytes + more, UNIT_BYTES);
+    void *base = page_map_obtain(bytes + more, UNIT_BYTES);
     if (base != NULL)
         kept_give_unused((uintptr_t)base, bytes + more);
 }
@@ -252,7 +243,7 @@ static uintptr_t obtain(size_t bytes, size_t alignment, size_t *fresh)
 
 void *large_allocate(size_t size, size_t alignment, bool zeroed)
 {
-    if (size > SIZE_LIMIT || alignment > SIZE_LIMIT)
+    if (size > LARGE_SIZE_MAX || alignment > LARGE_SIZE_MAX)
         return NULL;
     size_t bytes = round_up(size + (size == 0), UNIT_BYTES);
     if (alignment < UNIT_BYTES)
@@ -375,8 +366,13 @@ static void *set_lengths(void *block, size_t mapped, size_t size)
 /* Makes the mapping of a block longer where it is. */
 static bool extend(void *block, size_t mapped, size_t bytes)
 {
-    return page_map_reserve((uintptr_t)block, bytes) &&
-           os_grow(block, mapped, bytes);
+    if (!os_grow(block, mapped, bytes))
+        return false;
+    if (page_map_reserve((uintptr_t)block, bytes))
+        return true;
+    /* If it stays, its address space is lost: no block can be there. */
+    os_unmap((char *)block + mapped, bytes - mapped);
+    return false;
 }
 
 /* A longer mapping that the pages of a block can be moved to; NULL: none can be
@@ -385,7 +381,6 @@ static void *map_for_move(size_t bytes, size_t mapped)
 {
     void *to = os_map_for_move(bytes, mapped);
     if (to != NULL && !page_map_reserve((uintptr_t)to, bytes)) {
-        /* If it stays, its address space is lost: no block can be there. */
         os_unmap_for_move(to, bytes, mapped);
         to = NULL;
     }
@@ -445,7 +440,7 @@ static void *shrink(void *block, size_t mapped, size_t bytes, size_t size)
 
 void *large_resize(void *block, size_t size)
 {
-    if (size > SIZE_LIMIT)
+    if (size > LARGE_SIZE_MAX)
         return NULL;
     size_t mapped = mapped_of(word_at(block));
     size_t bytes = round_up(size, UNIT_BYTES);

@@ -11,6 +11,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The longest block, about 16 TiB. */
+#define LARGE_SIZE_MAX ((((size_t)1 << 28) - 1) << 16)
+
 /* The usable bytes of a large block of `size`. */
 size_t large_good_size(size_t size);
 

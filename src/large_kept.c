@@ -9,7 +9,8 @@
 #include "page_map.h"
 
 enum {
-    /* Tries to take a range when other threads are faster. */
+    /* Tries to take a range when other threads are faster, or the system refuses
+     * to unmap it. */
     TRIES_MAX = 8,
     /* Ranges are unmapped by so many units at a time: the kernel needs about
      * 10 us for their pages, and no less for half as many (doc/design.md). */
@@ -55,12 +56,28 @@ static void refill(void)
         keep(make_used(waiting));
 }
 
-static bool rejoin(void)
+/* Fills the places that have become empty by joining.  False: there is none, or
+ * nothing that waits. */
+static bool refill_all(void)
+{
+    bool any = false;
+    unsigned end = places_end();
+    for (unsigned i = 0; i < end && overflow_bytes() != 0; i++) {
+        if (place_look(i) != 0)
+            continue;
+        refill();
+        any = true;
+    }
+    return any;
+}
+
+/* Makes ranges longer, if it can be.  False: all is as it was. */
+static bool put_in_order(void)
 {
     range lost;
     bool any = places_rejoin(&lost);
     settle(lost);
-    return any;
+    return refill_all() || any;
 }
 
 /* --- Taking --------------------------------------------------------------- */
@@ -104,15 +121,15 @@ static bool cut(unsigned place, range from, uint64_t base, uint64_t units)
 static uintptr_t take(size_t bytes, size_t alignment, bool unused)
 {
     uint64_t units = bytes >> UNIT_SHIFT;
-    bool rejoined = false;
+    bool in_order = false;
     alignment >>= UNIT_SHIFT;
     for (int tries = 0; tries < TRIES_MAX; tries++) {
         range found;
         unsigned place = best_place(units, alignment, unused, &found);
         if (place == PLACE_COUNT) {
-            if (rejoined || !rejoin())
+            if (in_order || !put_in_order())
                 return 0;
-            rejoined = true;
+            in_order = true;
             continue;
         }
         uint64_t base = fit(found, units, alignment);
@@ -239,14 +256,18 @@ void kept_give_unused(uintptr_t base, size_t bytes)
 
 /* --- Dropping ------------------------------------------------------------- */
 
-/* Unmaps a range that has been taken out of its place.  What the system does
- * not unmap gives its pages back and is kept.  Returns the bytes. */
-static size_t unmap(range from)
+/* Gives up a range that nobody else has, which had a place or waited for one.
+ * What the system does not unmap gives its pages back, and stays.  Returns the
+ * bytes. */
+static size_t give_up(range from, bool had_place)
 {
     if (os_unmap(start_of(from), bytes_of(from)))
         return bytes_of(from);
     os_purge(start_of(from), bytes_of(from));
-    keep(make_used(from));
+    if (had_place)
+        keep(make_used(from));
+    else
+        overflow_push(OVERFLOW_REFUSED, from);
     return 0;
 }
 
@@ -283,19 +304,10 @@ static size_t drop_piece(struct seen from, uint64_t units)
         units = units_of(from.what);
     if (units == 0 || !cut(from.place, from.what, base_of(from.what), units))
         return 0;
-    return unmap(range_make(base_of(from.what), units, from.what));
+    return give_up(range_make(base_of(from.what), units, from.what), true);
 }
 
-/* The same with a range that has no place. */
-static size_t unmap_waiting(range from)
-{
-    if (os_unmap(start_of(from), bytes_of(from)))
-        return bytes_of(from);
-    os_purge(start_of(from), bytes_of(from));
-    overflow_push(OVERFLOW_REFUSED, from);
-    return 0;
-}
-
+/* The same with one that has no place. */
 static size_t drop_waiting_piece(void)
 {
     range from = overflow_pop(OVERFLOW_WAITING);
@@ -304,10 +316,10 @@ static size_t drop_waiting_piece(void)
     if (from == 0)
         return 0;
     if (units_of(from) <= DROP_UNITS)
-        return unmap_waiting(from);
+        return give_up(from, false);
     uint64_t end = base_of(from) + DROP_UNITS;
     overflow_push(OVERFLOW_WAITING, part(from, end, end_of(from)));
-    return unmap_waiting(part(from, base_of(from), end));
+    return give_up(part(from, base_of(from), end), false);
 }
 
 /* Each once: what is refused again, by another thread too, is left. */
@@ -321,13 +333,20 @@ static size_t drop_waiting(void)
         overflow_push(OVERFLOW_WAITING, from);
     for (size_t i = 0;
          i < count && (from = overflow_pop(OVERFLOW_WAITING)) != 0; i++)
-        bytes += unmap_waiting(from);
+        bytes += give_up(from, false);
     return bytes;
 }
 
 static bool is_aged(range from, uint64_t now)
 {
     return from != 0 && age_of(from, now) > AGE_MAX;
+}
+
+/* An unused range has none, and can go at once; but mlockall(2) can have the
+ * system give pages to whatever is mapped. */
+static bool has_pages(range from)
+{
+    return os_is_present(start_of(from), PAGE_BYTES);
 }
 
 size_t kept_drop_step(size_t bound, bool aged_too)
@@ -345,9 +364,9 @@ size_t kept_drop_step(size_t bound, bool aged_too)
     }
     if (bytes > bound || (aged_too && is_aged(used.what, now)))
         return drop_piece(used, DROP_UNITS);
-    /* It has no pages, so that it can go at once. */
     if (aged_too && is_aged(unused.what, now))
-        return drop_piece(unused, RANGE_LENGTH_MAX);
+        return drop_piece(unused, has_pages(unused.what) ? DROP_UNITS
+                                                         : RANGE_LENGTH_MAX);
     return 0;
 }
 
@@ -355,12 +374,15 @@ size_t kept_drop(size_t bytes)
 {
     uint64_t now = age_clock();
     size_t dropped = 0;
-    for (unsigned i = 0; i < PLACE_COUNT && dropped < bytes; i++) {
+    unsigned failures = 0;
+    while (dropped < bytes && failures < TRIES_MAX) {
         struct seen used, unused;
         size_t rest = bytes - dropped + UNIT_BYTES - 1;
         find_oldest(now, &used, &unused);
-        dropped +=
+        size_t more =
             drop_piece(unused.what != 0 ? unused : used, rest >> UNIT_SHIFT);
+        dropped += more;
+        failures += more == 0;
     }
     return dropped != 0 ? dropped : kept_drop_all();
 }
@@ -372,7 +394,7 @@ size_t kept_drop_all(void)
     for (unsigned i = 0; i < end; i++) {
         range next = place_look(i);
         if (next != 0 && place_replace(i, next, 0))
-            bytes += unmap(next);
+            bytes += give_up(next, true);
     }
     return bytes + drop_waiting();
 }

@@ -8,11 +8,7 @@
 #include "os.h"
 #include "page_map.h"
 
-enum {
-    SAMPLE_INTERVAL = 16,
-    /* In pieces: the kernel lets nobody map meanwhile. */
-    POPULATE_STEP = 256 << 10,
-};
+enum { SAMPLE_INTERVAL = 16 };
 
 enum verdict { NONE_YET, WRITTEN, NOT_WRITTEN };
 
@@ -79,23 +75,13 @@ static bool is_worth_while(void)
     return GET(habit.last) == WRITTEN && !is_turn_of_sample();
 }
 
-static void populate(char *start, size_t bytes)
-{
-    for (size_t done = 0; done < bytes; done += POPULATE_STEP) {
-        size_t rest = bytes - done;
-        if (!os_populate(start + done,
-                         rest < POPULATE_STEP ? rest : POPULATE_STEP))
-            break;
-    }
-}
-
 bool pages_come(void *block, size_t fresh, size_t usable)
 {
     if (!is_worth_while()) {
         note_first(block, usable);
         return false;
     }
-    populate(block, sampled_part(fresh < usable ? fresh : usable));
+    os_populate(block, sampled_part(fresh < usable ? fresh : usable));
     return true;
 }
 

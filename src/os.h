@@ -78,8 +78,8 @@ size_t os_purge_ranges(const struct iovec *ranges, size_t count);
 /* Whether the system has been seen to do that. */
 bool os_purges_ranges_at_once(void);
 
-/* Makes the pages present and writable ahead of use, in one call instead of a
- * fault each.  A hint: false when the system cannot. */
+/* Makes the pages present and writable ahead of use, in a few calls instead of a
+ * fault each.  A hint: false when the system cannot, for some or all. */
 bool os_populate(void *address, size_t bytes);
 
 /* Whether all pages are present, of at most OS_PRESENT_MAX bytes.  A hint:

@@ -54,8 +54,13 @@ struct os_calls os_calls = {
     .membarrier = membarrier,
 };
 
-/* How often a call that the kernel asks to repeat is repeated. */
-enum { EAGAIN_RETRIES = 8 };
+enum {
+    /* How often a call that the kernel asks to repeat is repeated. */
+    EAGAIN_RETRIES = 8,
+    /* Pages are made present so many bytes at a time: the kernel lets nobody map
+     * meanwhile. */
+    POPULATE_STEP = 256 << 10,
+};
 
 /* A count, so relaxed. */
 static _Atomic(uint64_t) calls;
@@ -252,9 +257,16 @@ size_t os_purge_ranges(const struct iovec *ranges, size_t count)
 
 bool os_populate(void *address, size_t bytes)
 {
-    size_t before = into_page((uintptr_t)address);
-    return advise((char *)address - before, bytes + before,
-                  MADV_POPULATE_WRITE);
+    char *start = (char *)address - into_page((uintptr_t)address);
+    char *end = (char *)address + bytes;
+    while (start < end) {
+        size_t rest = (size_t)(end - start);
+        size_t step = rest < POPULATE_STEP ? rest : POPULATE_STEP;
+        if (!advise(start, step, MADV_POPULATE_WRITE))
+            return false;
+        start += step;
+    }
+    return true;
 }
 
 bool os_is_present(const void *address, size_t bytes)

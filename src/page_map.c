@@ -36,6 +36,16 @@ bool page_map_reserve(uintptr_t base, size_t bytes)
     return true;
 }
 
+void *page_map_obtain(size_t bytes, size_t alignment)
+{
+    void *base = os_map_aligned(bytes, alignment);
+    if (base != NULL && !page_map_reserve((uintptr_t)base, bytes)) {
+        os_unmap(base, bytes);
+        base = NULL;
+    }
+    return base;
+}
+
 void page_map_set(uintptr_t base, size_t units, uint32_t entry,
                   void *descriptor)
 {

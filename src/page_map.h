@@ -178,6 +178,11 @@ static inline uint32_t page_map_slab_entry(uint32_t owner, unsigned class)
  * Returns false when the memory cannot be had. */
 bool page_map_reserve(uintptr_t base, size_t bytes);
 
+/* Maps zeroed memory at a multiple of `alignment` (os_map_aligned()), and makes
+ * the leaves that it needs.  NULL: one of the two cannot be had.  In this
+ * order: leaves stay, so that there may be none for what cannot be mapped. */
+void *page_map_obtain(size_t bytes, size_t alignment);
+
 /* Enters `units` units from `base`, whose leaves exist. */
 void page_map_set(uintptr_t base, size_t units, uint32_t entry,
                   void *descriptor);

@@ -239,12 +239,11 @@ static size_t take_resting(struct slab *slab, void **blocks, size_t wanted)
     if (count < wanted)
         count += take_range(slab, 0, start < carved ? start : carved,
                             blocks + count, wanted - count);
+    /* Whoever searches all around finds what was counted. */
+    CHECK(count == wanted);
     slab_add_dirty(-(int64_t)(count * size_classes[slab->class].size));
-    /* Who searches all around finds what was counted.  If not, this is the
-     * child of a fork that came between the two steps of a thread that took
-     * blocks: they are lost, and no longer counted. */
-    uint32_t gone = count < wanted ? resting : (uint32_t)count;
-    atomic_fetch_sub_explicit(&slab->resting, gone, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slab->resting, (uint32_t)count,
+                              memory_order_relaxed);
     return count;
 }
 

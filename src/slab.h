@@ -76,6 +76,10 @@ bool slab_is_ready(const struct slab_source *source);
 /* Lets go of the (first) held slab, so that other caches can fill from it. */
 void slab_let_go(struct slab_source *source);
 
+/* In the child of a fork: counts what rests in the held slabs by the states of
+ * the blocks, whatever a thread that is gone had in hand there. */
+void slab_count_anew(struct slab_source *source);
+
 /* Brings OUT blocks of a class to rest.  Stops the process when one of them is
  * no block or not OUT. */
 void slab_return(unsigned class, void *const *blocks, size_t count);
@@ -120,10 +124,14 @@ size_t slab_trim(void);
 /* Blocks at rest, in bytes, about. */
 size_t slab_resting_bytes(void);
 
-/* Gives up the address space of slabs that are free as a whole, until that makes
- * so many bytes; returns how many.  Not of slabs that a cache holds, and none
+/* Gives up the address space that no slab has yet, and of slabs that are free as
+ * a whole, until that makes so many bytes; returns how many.  Not of slabs that a cache holds, and none
  * whose memory is reserved. */
 size_t slab_retire(size_t bytes);
+
+/* Whether that could be enough for a mapping of so many bytes that cannot be had
+ * without.  True if in doubt. */
+bool slab_can_retire(size_t bytes);
 
 /* Makes the slab layer's own memory present ahead of use, and what may come from
  * slabs that are not reserved: those that caches hold, and the pages of blocks

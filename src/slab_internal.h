@@ -22,8 +22,9 @@ enum {
 };
 
 /*
- * Owner:   nobody; `held` says whether a cache or a purge has the right to
- *          take blocks.  It is taken by compare-and-swap, so fills and purges
+ * Owner:   nobody; `held` says whether somebody has the right to take blocks: a
+ *          cache, a purge, or who gives its addresses up, and as long as it has
+ *          none nobody.  It is taken by compare-and-swap, so fills and purges
  *          of one slab exclude each other, and nobody ever waits: who does not
  *          get it goes to another slab (I5).
  * Readers: everybody who frees.
@@ -34,8 +35,8 @@ struct slab {
     uintptr_t base;
     uint32_t number;
     uint32_t class;
-    bool reserved;        /* pages are to stay */
-    _Atomic(bool) placed; /* the base is known, and whether it is reserved */
+    _Atomic(bool) reserved; /* pages are to stay */
+    _Atomic(bool) placed;   /* the base is known, and whether it is reserved */
     /* Who holds it for single blocks; NULL: nobody does.  Only a holder enters
      * itself and takes itself out, so for everyone else it is just not them. */
     _Atomic(struct slab_source *) holder;
@@ -46,6 +47,9 @@ struct slab {
     _Atomic(uint32_t) purge_at;  /* as many at rest make it dirty */
     _Atomic(uint32_t) dirty_age; /* the age when it came to be that */
     _Atomic(uint32_t) carved;    /* blocks made; only the holder writes */
+    /* Threads that make pages of it present without holding it: it keeps its
+     * addresses meanwhile. */
+    _Atomic(uint32_t) touched;
 
     /* The holder's. */
     uint32_t owner;         /* in the page map */
@@ -76,8 +80,6 @@ struct slab_sums {
     _Atomic(uint64_t) peak_bytes;     /* carved and not resting, at the most */
     _Atomic(uint64_t) reserved_bytes; /* of slabs whose pages are to stay */
     _Atomic(uint64_t) slabs;
-    /* Threads that make pages of slabs present which they do not hold. */
-    _Atomic(unsigned) reserving;
 };
 extern INTERNAL struct slab_sums slab_sums;
 

@@ -25,12 +25,7 @@ static uint64_t bit(uint32_t index)
     return UINT64_C(1) << index;
 }
 
-/*
- * Only the holder writes the bits; others read them for statistics.  A block
- * whose bit is set is at rest, or, for the child of a fork that comes between
- * the two steps, still OUT: never the other way round, hence the releases
- * here, which cost nothing on x86-64.
- */
+/* Only the holder writes the bits; others read them for statistics: relaxed. */
 
 static uint64_t local_free(const struct slab *slab)
 {
@@ -39,7 +34,7 @@ static uint64_t local_free(const struct slab *slab)
 
 static void set_local_free(struct slab *slab, uint64_t bits)
 {
-    atomic_store_explicit(&slab->local_free, bits, memory_order_release);
+    atomic_store_explicit(&slab->local_free, bits, memory_order_relaxed);
 }
 
 void slab_share_local(struct slab *slab)
@@ -49,10 +44,26 @@ void slab_share_local(struct slab *slab)
     if (count == 0)
         return;
     slab_add_dirty((int64_t)count * size_classes[slab->class].size);
-    /* Releases the states to take_resting().  Before the bits are cleared: the
-     * child of a fork may count a block twice, but not lose one. */
-    atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);
     set_local_free(slab, 0);
+    /* Releases the states to take_resting(). */
+    atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);
+}
+
+void slab_count_anew(struct slab_source *source)
+{
+    for (struct slab *slab = source->held; slab != NULL;
+         slab = slab->next_held) {
+        uint32_t before =
+            atomic_load_explicit(&slab->resting, memory_order_relaxed);
+        uint32_t resting = 0;
+        for (uint32_t index = 0; index < carved(slab); index++)
+            resting += atomic_load_explicit(&slab->states[index],
+                                            memory_order_relaxed) == BLOCK_REST;
+        set_local_free(slab, 0);
+        atomic_store_explicit(&slab->resting, resting, memory_order_relaxed);
+        slab_add_dirty(((int64_t)resting - before) *
+                       size_classes[slab->class].size);
+    }
 }
 
 /* The bits of blocks that others brought to rest: of as many as are counted. */
@@ -68,6 +79,7 @@ static uint64_t find_counted(const struct slab *slab, uint32_t resting)
         bits |= bit(index);
         resting--;
     }
+    CHECK(resting == 0);
     return bits;
 }
 
@@ -80,12 +92,8 @@ static void claim_resting(struct slab *slab)
         atomic_load_explicit(&slab->resting, memory_order_acquire);
     if (resting == 0)
         return;
-    uint64_t bits = find_counted(slab, resting);
-    uint32_t count = (uint32_t)__builtin_popcountll(bits);
-    slab_add_dirty(-((int64_t)count * size_classes[slab->class].size));
-    /* Fewer than counted are there in the child of a fork only, see
-     * take_resting(); the bits are set first, as in slab_share_local(). */
-    set_local_free(slab, bits);
+    slab_add_dirty(-((int64_t)resting * size_classes[slab->class].size));
+    set_local_free(slab, find_counted(slab, resting));
     atomic_fetch_sub_explicit(&slab->resting, resting, memory_order_relaxed);
 }
 

@@ -47,7 +47,7 @@ static void make_run_present(const struct slab *slab, struct run run,
 
 /* Makes the pages of all blocks present that are not at rest: in a magazine, or
  * with the title, which has written most of them. */
-static void make_taken_present(struct slab *slab,
+static void make_taken_present(const struct slab *slab,
                                make_present_function *make_present)
 {
     uint32_t size = size_classes[slab->class].size;
@@ -69,11 +69,11 @@ static void make_taken_present(struct slab *slab,
     make_run_present(slab, run, make_present);
 }
 
-static void make_used_present(struct slab *slab,
+static void make_used_present(const struct slab *slab,
                               make_present_function *make_present)
 {
     /* Acquires the place; pairs with make().  Sequentially consistent with
-     * leave_place(): it is not given up while `reserving` says so. */
+     * leave_place(): it is not given up while `touched` says so. */
     if (!atomic_load(&slab->placed) || slab->reserved)
         return;
     /* The pages that were given back are the holder's to know: those that come
@@ -91,8 +91,11 @@ static void make_class_present(unsigned class,
     uint32_t count = slab_index_count(class);
     for (uint32_t number = 0; number < count; number++) {
         struct slab *slab = slab_index_get(class, number);
-        if (slab != NULL)
-            make_used_present(slab, make_present);
+        if (slab == NULL)
+            continue;
+        atomic_fetch_add(&slab->touched, 1);
+        make_used_present(slab, make_present);
+        atomic_fetch_sub(&slab->touched, 1);
     }
 }
 
@@ -101,8 +104,6 @@ void slab_reserve(void)
     slab_index_reserve();
     os_touch(&slab_sums, sizeof(slab_sums));
     make_present_function *make_present = way_to_make_present();
-    atomic_fetch_add(&slab_sums.reserving, 1);
     for (unsigned class = 0; class < CLASS_COUNT; class++)
         make_class_present(class, make_present);
-    atomic_fetch_sub(&slab_sums.reserving, 1);
 }

@@ -9,7 +9,14 @@
 
 #include <string.h>
 
+#include "chunk.h"
 #include "slab_index.h"
+
+enum {
+    /* Slabs of a class that are tried in vain: at the limit of mappings the
+     * system refuses all but those at the edge of one. */
+    FAILURES_MAX = 8,
+};
 
 static uint32_t load(const _Atomic(uint32_t) *count)
 {
@@ -60,14 +67,14 @@ static void forget(struct slab *slab)
 
 /* Gives the addresses of a held slab back.  False: the system refuses, or
  * another thread is about to touch them (sequentially consistent with
- * slab_reserve(), of which one sees the other). */
+ * make_used_present(), of which one sees the other). */
 static bool leave_place(struct slab *slab)
 {
     unsigned units = size_classes[slab->class].slab_units;
     /* Before the addresses are anyone else's. */
     page_map_set(slab->base, units, 0, slab);
     atomic_store(&slab->placed, false);
-    if (atomic_load(&slab_sums.reserving) == 0 &&
+    if (atomic_load(&slab->touched) == 0 &&
         os_unmap((void *)slab->base, slab_bytes(slab)))
         return true;
     atomic_store(&slab->placed, true);
@@ -78,7 +85,7 @@ static bool leave_place(struct slab *slab)
 
 static bool retire(struct slab *slab)
 {
-    if (!leave_place(slab))
+    if (!is_free(slab) || !leave_place(slab))
         return false;
     uncount(slab);
     forget(slab);
@@ -87,23 +94,40 @@ static bool retire(struct slab *slab)
     return true;
 }
 
-/* Retires slabs of a class until that makes so many bytes; *refused: no more is
- * to be tried. */
-static size_t retire_class(unsigned class, size_t bytes, bool *refused)
+/* A slab of a class that may be free, held; NULL: there is none.  Whoever holds
+ * one lists it again when it lets go. */
+static struct slab *take_free(unsigned class)
+{
+    struct slab *slab;
+    do
+        slab = slab_index_take_highest(class, SLABS_FREE);
+    while (slab != NULL && !slab_hold(slab));
+    return slab;
+}
+
+/* Retires slabs of a class until that makes so many bytes, or some that could
+ * not be.  Those are let go of at the end, so that each is tried once. */
+static size_t retire_class(unsigned class, size_t bytes)
 {
     size_t done = 0;
-    while (done < bytes && !*refused) {
-        struct slab *slab = slab_index_take_highest(class, SLABS_FREE);
+    unsigned failures = 0;
+    struct slab *aside = NULL;
+    while (done < bytes && failures < FAILURES_MAX) {
+        struct slab *slab = take_free(class);
         if (slab == NULL)
             break;
-        /* Whoever holds it lists it again when it lets go. */
-        if (!slab_hold(slab))
-            continue;
-        if (is_free(slab) && retire(slab)) {
+        if (retire(slab)) {
             done += slab_bytes(slab);
             continue;
         }
-        *refused = is_free(slab);
+        failures++;
+        slab->next_held = aside;
+        aside = slab;
+    }
+    while (aside != NULL) {
+        struct slab *slab = aside;
+        aside = slab->next_held;
+        slab->next_held = NULL;
         slab_unhold(slab);
     }
     return done;
@@ -111,9 +135,20 @@ static size_t retire_class(unsigned class, size_t bytes, bool *refused)
 
 size_t slab_retire(size_t bytes)
 {
-    size_t done = 0;
-    bool refused = false;
+    size_t done = chunk_drop();
     for (unsigned class = 0; class < CLASS_COUNT && done < bytes; class++)
-        done += retire_class(class, bytes - done, &refused);
+        done += retire_class(class, bytes - done);
     return done;
+}
+
+bool slab_can_retire(size_t bytes)
+{
+    uint64_t most = CHUNK_BYTES;
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        most += (uint64_t)slab_index_count(class) *
+                size_classes[class].slab_units * UNIT_BYTES;
+    if (bytes <= most)
+        return true;
+    void *rest = os_map(bytes - most);
+    return rest != NULL && os_unmap(rest, bytes - most);
 }

@@ -116,10 +116,16 @@ void thread_bring_to_rest(bool idle_too)
 
 /* --- Process -------------------------------------------------------------- */
 
-static void take_over(struct cache *cache)
+static void set_straight(struct cache *cache)
 {
+    cache_count_anew(cache);
     cache_flush(cache);
     cache_settle(cache);
+}
+
+static void take_over(struct cache *cache)
+{
+    set_straight(cache);
     cache_put_flushed(cache);
 }
 
@@ -129,8 +135,7 @@ static void go_on_with(struct cache *cache)
     cache_note_thread(cache);
     if (likely(!cache_is_claimed(cache)))
         return;
-    cache_flush(cache);
-    cache_settle(cache);
+    set_straight(cache);
     cache_leave(cache);
 }
 

@@ -312,6 +312,12 @@ void cache_free_without(uint32_t entry, void *block)
     slab_return_checked(page_map_class(entry), block);
 }
 
+void cache_count_anew(struct cache *cache)
+{
+    for (unsigned class = 0; class < CLASS_COUNT; class++)
+        slab_count_anew(&cache->bins.sources[class]);
+}
+
 /* Whether a class has neither a magazine nor a slab. */
 static bool is_unused(const struct cache *cache, unsigned class)
 {

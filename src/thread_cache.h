@@ -235,8 +235,12 @@ void cache_free_without(uint32_t entry, void *block);
 /* Hands all blocks on, and lets go of all slabs. */
 void cache_flush(struct cache *cache);
 
-/* Sets a flushed cache straight, whose thread, or who had claimed it, may have
- * been stopped anywhere by a fork.  It is entered then. */
+/* In the child of a fork, of a cache whose thread, or who had claimed it, may have
+ * been stopped anywhere: sets the counts of its slabs straight, before it is
+ * flushed. */
+void cache_count_anew(struct cache *cache);
+
+/* The same of all else, when it has been flushed.  It is entered then. */
 void cache_settle(struct cache *cache);
 
 /* A new cache, entered; NULL: out of metadata. */

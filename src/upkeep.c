@@ -44,14 +44,17 @@ static void lower_target(void)
                           memory_order_relaxed);
 }
 
-/* The next piece of upkeep; 0: nothing is due. */
-static size_t step(size_t target)
+/* The next piece of giving back; false: nothing more is due. */
+static bool give_back_step(size_t target, size_t *given_back)
 {
+    bool more = true;
     size_t bytes = large_drop_step(true);
-    bool more = bytes == 0;
-    while (more && bytes == 0 && slab_dirty_bytes() > target)
+    if (bytes == 0 && slab_dirty_bytes() <= target)
+        return false;
+    if (bytes == 0)
         bytes = slab_purge_step(&more);
-    return bytes;
+    *given_back += bytes;
+    return more || bytes != 0;
 }
 
 /* Hands on some of what no thread uses; false: there is nothing.  With memory
@@ -77,11 +80,8 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
     while (os_now() - start < budget_ns && flush_idle_step())
         ;
     size_t bytes = 0;
-    size_t last = 1;
-    while (last != 0 && os_now() - start < budget_ns) {
-        last = step(target);
-        bytes += last;
-    }
+    while (os_now() - start < budget_ns && give_back_step(target, &bytes))
+        ;
     return bytes;
 }
 
@@ -99,12 +99,12 @@ enum {
 };
 
 /* Tries again when what is kept of large blocks has made room, or slabs that are
- * free have, if there are enough of them. */
+ * free have, if that can be enough. */
 static bool reserve(size_t bytes, size_t metadata)
 {
-    bool enough = bytes <= slab_resting_bytes();
     while (!chunk_reserve(bytes, metadata))
-        if (large_drop(bytes) == 0 && (!enough || slab_retire(bytes) == 0))
+        if (large_drop(bytes) == 0 &&
+            (!slab_can_retire(bytes) || slab_retire(bytes) == 0))
             return false;
     return true;
 }
@@ -132,7 +132,8 @@ EXPORTED int partyalloc_set_limit(size_t bytes)
     os_set_limit(bytes);
     if (bytes != 0 && os_mapped_bytes() > bytes)
         large_drop_all();
-    if (bytes != 0 && os_mapped_bytes() > bytes)
-        slab_retire(os_mapped_bytes() - bytes);
+    size_t mapped = os_mapped_bytes();
+    if (bytes != 0 && mapped > bytes)
+        slab_retire(mapped - bytes);
     return 0;
 }

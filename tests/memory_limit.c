@@ -191,6 +191,151 @@ static void kept_mappings_make_room_for_other_blocks(void **state)
     assert_int_equal(partyalloc_set_limit(0), 0);
 }
 
+/* What can never be had takes nothing from what can, be it only to find out. */
+static void ask_for_too_much(void *unused)
+{
+    (void)unused;
+    partyalloc_free(partyalloc_allocate(MIB, ANY_TYPE), ANY_TYPE);
+    struct filled small = filled_allocate(500, 1);
+    struct filled large = filled_allocate(MIB, 2);
+    require(partyalloc_set_limit(64 * MIB) == 0);
+    size_t mapped = stats_now().mapped_bytes;
+    for (size_t size = 64 * MIB; size != 0; size *= 2) {
+        require(partyalloc_allocate(size, ANY_TYPE) == NULL);
+        require(partyalloc_reallocate(large.block, size, ANY_TYPE) == NULL);
+        require(partyalloc_reallocate(small.block, size, ANY_TYPE) == NULL);
+        require(partyalloc_allocate_aligned(size, MIB, ANY_TYPE) == NULL);
+    }
+    require(stats_now().mapped_bytes <= mapped);
+    filled_free(&small);
+    filled_free(&large);
+}
+
+static void too_large_a_request_uses_nothing_up(void **state)
+{
+    (void)state;
+    assert_child_succeeds(ask_for_too_much, NULL);
+}
+
+static void a_block_shrinks_at_the_cap(void **state)
+{
+    const size_t sizes[] = {32, 4096, 100000, MIB, 5 * MIB};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+        struct filled filled = filled_allocate(sizes[i], i);
+        limit_growth_to(0);
+        for (size_t size = 16; size < sizes[i]; size *= 2)
+            allocate_until_null(size);
+        for (size_t size = sizes[i] / 2; size != 0; size /= 3) {
+            filled.block = partyalloc_reallocate(filled.block, size, ANY_TYPE);
+            filled.size = size;
+            require(filled.block != NULL);
+            require(holds(filled.block, size, i));
+            filled.block = partyalloc_reallocate_aligned(filled.block, size, 16,
+                                                         ANY_TYPE);
+            require(filled.block != NULL);
+        }
+        partyalloc_set_limit(0);
+        filled_free(&filled);
+        free_hoard(1);
+    }
+}
+
+/* --- a large block that needs more than one kind of room --- */
+
+enum { CAP = 64 << 20 };
+
+static void fill_with_small(size_t size, size_t bytes)
+{
+    while (hoard.count * size < bytes) {
+        hoard.blocks[hoard.count] = filled_allocate(size, hoard.count);
+        hoard.count++;
+    }
+}
+
+static void require_large(size_t bytes)
+{
+    struct filled large = filled_allocate(bytes, 1);
+
+    require(stats_now().mapped_bytes <= CAP);
+    filled_free(&large);
+}
+
+static void take_slabs_and_what_the_cap_leaves(void *unused)
+{
+    (void)unused;
+    require(partyalloc_set_limit(CAP) == 0);
+    fill_with_small(500, 20 * MIB);
+    free_hoard(1);
+    require_large(52 * MIB);
+    partyalloc_trim();
+    fill_with_small(500, 20 * MIB);
+    free_hoard(1);
+    require(partyalloc_reserve(50 * MIB) == 0);
+}
+
+/* These blocks rest with the thread. */
+static void take_slabs_that_are_held(void *size)
+{
+    require(partyalloc_set_limit(CAP) == 0);
+    fill_with_small(*(size_t *)size, 50 * MIB);
+    free_hoard(1);
+    require_large(52 * MIB);
+}
+
+static void take_as_many_steps_as_it_needs(void *unused)
+{
+    (void)unused;
+    fill_with_small(500, 100 * MIB);
+    require(partyalloc_set_limit(CAP) == 0);
+    free_hoard(1);
+    require_large(MIB);
+    fill_with_small(500, 40 * MIB);
+    free_hoard(1);
+}
+
+static void grow_by_what_slabs_have(void *unused)
+{
+    (void)unused;
+    struct filled large = filled_allocate(30 * MIB, 1);
+
+    require(partyalloc_set_limit(CAP) == 0);
+    fill_with_small(500, 26 * MIB);
+    free_hoard(1);
+    for (size_t size = 40 * MIB; size <= 52 * MIB; size += 12 * MIB) {
+        large.block = partyalloc_reallocate(large.block, size, ANY_TYPE);
+        require(large.block != NULL);
+        require(stats_now().mapped_bytes <= CAP);
+    }
+    filled_free(&large);
+}
+
+/* Of the first chunk hardly anything is used. */
+static void take_what_no_slab_has(void *unused)
+{
+    (void)unused;
+    require(partyalloc_set_limit(8 * MIB) == 0);
+    struct filled small = filled_allocate(500, 1);
+    struct filled large = filled_allocate(5 * MIB, 2);
+
+    filled_free(&large);
+    filled_free(&small);
+}
+
+static void all_that_is_free_makes_room_for_a_large_block(void **state)
+{
+    size_t sizes[] = {5000, 20000, 100000, SMALL_SIZE_MAX};
+
+    (void)state;
+    assert_child_succeeds(take_slabs_and_what_the_cap_leaves, NULL);
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++)
+        assert_child_succeeds(take_slabs_that_are_held, &sizes[i]);
+    assert_child_succeeds(take_as_many_steps_as_it_needs, NULL);
+    assert_child_succeeds(grow_by_what_slabs_have, NULL);
+    assert_child_succeeds(take_what_no_slab_has, NULL);
+}
+
 static void a_reallocation_beyond_the_cap_leaves_the_block(void **state)
 {
     const size_t sizes[] = {100, 10000, SMALL_SIZE_MAX, 3 * MIB};
@@ -418,6 +563,9 @@ int main(void)
         cmocka_unit_test(a_lower_cap_gives_up_what_is_free),
         cmocka_unit_test(large_blocks_end_at_the_cap_and_can_be_had_again),
         cmocka_unit_test(kept_mappings_make_room_for_other_blocks),
+        cmocka_unit_test(too_large_a_request_uses_nothing_up),
+        cmocka_unit_test(a_block_shrinks_at_the_cap),
+        cmocka_unit_test(all_that_is_free_makes_room_for_a_large_block),
         cmocka_unit_test(a_reallocation_beyond_the_cap_leaves_the_block),
         cmocka_unit_test(a_large_block_grows_up_to_the_cap),
         cmocka_unit_test(kept_mappings_make_room_for_a_block_that_grows),

@@ -5,7 +5,9 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -256,6 +258,15 @@ void run_threads(size_t count, thread_body *body, void *arguments,
 void run_thread(thread_body *body, void *argument)
 {
     run_threads(1, body, argument, 0);
+}
+
+void await_value(const _Atomic(unsigned) *place, unsigned value)
+{
+    enum { SPINS = 1000 };
+
+    for (unsigned i = 1; atomic_load(place) != value; i++)
+        if (i % SPINS == 0)
+            sched_yield();
 }
 
 void sleep_ms(unsigned milliseconds)

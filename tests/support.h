@@ -134,6 +134,10 @@ void run_threads(size_t count, thread_body *body, void *arguments,
                  size_t stride);
 /* Runs one thread to its end. */
 void run_thread(thread_body *body, void *argument);
+/* Waits until another thread has stored a value: at once seen where that has a
+ * processor of its own, and with one processor for both without a wait of a
+ * whole slice. */
+void await_value(const _Atomic(unsigned) *place, unsigned value);
 void sleep_ms(unsigned milliseconds);
 uint64_t clock_ns(void);
 

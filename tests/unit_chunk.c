@@ -72,6 +72,25 @@ static void address_space_grows_in_modest_steps(void **state)
     }
 }
 
+static void what_is_left_of_a_chunk_goes_back(void **state)
+{
+    enum { UNITS = 7, COUNT = 200 };
+    size_t before = os_mapped_bytes();
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++)
+        require(chunk_grant(UNITS).base != 0);
+    size_t granted = (size_t)COUNT * UNITS * UNIT_BYTES;
+    assert_in_range(os_mapped_bytes() - before, granted - CHUNK_BYTES,
+                    granted + CHUNK_BYTES);
+    size_t mapped = os_mapped_bytes();
+    size_t rest = chunk_drop();
+    assert_int_equal(os_mapped_bytes(), mapped - rest);
+    assert_int_equal(chunk_drop(), 0);
+    assert_true(chunk_grant(1).base != 0);
+    assert_int_equal(chunk_drop(), CHUNK_BYTES - UNIT_BYTES);
+}
+
 static void reserved_space_is_granted_first_and_is_present(void **state)
 {
     enum { UNITS = 64 };
@@ -187,6 +206,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(grants_to_many_threads_lie_apart),
         cmocka_unit_test(address_space_grows_in_modest_steps),
+        cmocka_unit_test(what_is_left_of_a_chunk_goes_back),
         cmocka_unit_test(reserved_space_is_granted_first_and_is_present),
         cmocka_unit_test(reserved_pieces_side_by_side_become_one),
         cmocka_unit_test(as_many_reserved_pieces_as_there_are_add_up),

@@ -184,6 +184,25 @@ static void what_waits_comes_when_there_is_a_place(void **state)
     assert_true(os_unmap(base, (size_t)2 * APART_COUNT * APART));
 }
 
+/* One of two neighbours waits; a place becomes empty, and they are one. */
+static void what_waits_is_joined_when_there_is_a_place(void **state)
+{
+    enum { LENGTH = 5 * APART };
+    char *base = give_apart(PLACES - 1);
+    char *apart = map(LENGTH + UNIT);
+
+    (void)state;
+    give(apart, UNIT);                  /* in the last place */
+    give(apart + 4 * APART, APART);     /* makes it wait */
+    give(apart + UNIT, 4 * APART - UNIT);
+    assert_null(take(LENGTH));
+    give(base + APART, APART);          /* makes one of three */
+    assert_ptr_equal(take(LENGTH), apart);
+    assert_true(os_unmap(apart, LENGTH + UNIT));
+    kept_drop_all();
+    unmap_between(base + 2 * APART, PLACES - 2);
+}
+
 static void what_has_no_place_makes_room_too(void **state)
 {
     char *base = give_apart(APART_COUNT);
@@ -595,8 +614,7 @@ static _Atomic(unsigned) halves_round, halves_back;
 static void *give_the_upper_half(void *base)
 {
     for (unsigned i = 1; i <= HALVES_ROUNDS; i++) {
-        while (atomic_load(&halves_round) != i)
-            ;
+        await_value(&halves_round, i);
         give((char *)base + MIB, MIB);
         atomic_store(&halves_back, i);
     }
@@ -613,8 +631,7 @@ static void *give_the_lower_half(void *base)
         while (delay-- > 0)
             (void)atomic_load(&halves_round);
         give(base, MIB);
-        while (atomic_load(&halves_back) != i)
-            ;
+        await_value(&halves_back, i);
         /* Both halves as one. */
         require(take(2 * MIB) == base);
     }
@@ -649,6 +666,7 @@ int main(void)
         cmocka_unit_test(what_has_no_place_goes_in_small_steps),
         cmocka_unit_test(no_free_calls_the_system_when_there_is_no_place),
         cmocka_unit_test(what_waits_comes_when_there_is_a_place),
+        cmocka_unit_test(what_waits_is_joined_when_there_is_a_place),
         cmocka_unit_test(what_has_no_place_makes_room_too),
         cmocka_unit_test(the_shortest_gives_way_when_there_is_no_place),
         cmocka_unit_test(unused_memory_without_a_place_goes_at_once),

@@ -137,6 +137,23 @@ static void unused_memory_goes_at_once_when_it_is_old(void **state)
     assert_int_equal(kept_unused_bytes(), 0);
 }
 
+/* As under mlockall(MCL_FUTURE). */
+static void unused_memory_with_pages_goes_in_small_steps(void **state)
+{
+    char *base = map(8 * MIB);
+    size_t bytes = 0;
+
+    (void)state;
+    memset(base, 1, 8 * MIB);
+    give_unused(base, 8 * MIB);
+    for (int i = 0; i < 100 && bytes == 0; i++) {
+        sleep_ms(20);
+        bytes = kept_drop_step(0, true);
+    }
+    assert_in_range(bytes, UNIT, 512 * KIB);
+    assert_int_equal(kept_drop_all(), 8 * MIB - bytes);
+}
+
 /* --- threads --- */
 
 enum { THREADS = 4, SHARED_UNITS = 128 };
@@ -228,8 +245,7 @@ static void *cut_one_of_them(void *unused)
 {
     (void)unused;
     for (unsigned i = 1; i <= RACES; i++) {
-        while (atomic_load(&race) != i)
-            ;
+        await_value(&race, i);
         uintptr_t taken = i % 2 == 0 ? kept_take(UNIT, UNIT)
                                      : kept_take_unused(UNIT, UNIT);
         atomic_store(&cut_bytes, taken != 0 ? UNIT : 0);
@@ -252,8 +268,7 @@ static void *extend_the_range(void *base)
             (void)atomic_load(&race);
         if (kept_extend(bytes, &fresh) == 0)
             bytes = 0;
-        while (atomic_load(&race_over) != i)
-            ;
+        await_value(&race_over, i);
         require(kept_bytes() + kept_unused_bytes() + bytes + cut_bytes ==
                 2 * LENGTH);
         for (size_t at = 0; at < 2 * LENGTH; at += UNIT)
@@ -288,6 +303,7 @@ int main(void)
         cmocka_unit_test(what_lacks_in_front_is_known),
         cmocka_unit_test(unused_memory_makes_room_first),
         cmocka_unit_test(unused_memory_goes_at_once_when_it_is_old),
+        cmocka_unit_test(unused_memory_with_pages_goes_in_small_steps),
         cmocka_unit_test(threads_never_take_used_memory_for_new),
         cmocka_unit_test(a_race_for_a_range_and_its_front_loses_nothing),
     };

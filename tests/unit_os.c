@@ -77,6 +77,33 @@ static void what_was_not_mapped_is_in_no_peak(void **state)
     assert_true(os_unmap(address, MIB));
 }
 
+static size_t longest_advice, all_advice;
+
+static int note_length(void *address, size_t length, int advice)
+{
+    longest_advice = length > longest_advice ? length : longest_advice;
+    all_advice += length;
+    return madvise(address, length, advice);
+}
+
+/* No other thread can map while a call makes pages present. */
+static void pages_are_made_present_in_pieces(void **state)
+{
+    char *address = os_map(MIB);
+
+    (void)state;
+    os_calls.madvise = note_length;
+    bool done = os_populate(address, MIB - PAGE_BYTES);
+    os_calls.madvise = madvise;
+    assert_in_range(longest_advice, 1, 256 * KIB);
+    if (done) { /* since Linux 5.14 */
+        assert_int_equal(all_advice, MIB - PAGE_BYTES);
+        assert_true(os_is_present(address, MIB - PAGE_BYTES));
+        assert_false(os_is_present(address, MIB));
+    }
+    assert_true(os_unmap(address, MIB));
+}
+
 static void purged_pages_read_as_zero(void **state)
 {
     char *address = os_map(MIB);
@@ -665,6 +692,7 @@ int main(void)
         cmocka_unit_test(mappings_are_zero_and_aligned),
         cmocka_unit_test(what_is_mapped_is_counted),
         cmocka_unit_test(what_was_not_mapped_is_in_no_peak),
+        cmocka_unit_test(pages_are_made_present_in_pieces),
         cmocka_unit_test(purged_pages_read_as_zero),
         cmocka_unit_test(pages_are_present_once_they_are_written),
         cmocka_unit_test(memory_is_mapped_where_there_is_none),

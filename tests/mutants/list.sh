@@ -369,7 +369,7 @@ mutant a_retired_slab_is_lost plain src/slab_retire.c \
 mutant a_slab_that_stays_loses_its_entries plain src/slab_retire.c \
     's/page_map_slab_entry(slab->owner, slab->class), slab);/0, slab);/' unit_slab
 mutant a_slab_is_retired_while_memory_is_reserved plain src/slab_retire.c \
-    's/atomic_load(&slab_sums.reserving) == 0 \&\&//' unit_slab
+    's/atomic_load(&slab->touched) == 0 \&\&//' unit_slab
 mutant a_retired_slab_has_its_place_still plain src/slab_retire.c \
     's/atomic_store(&slab->placed, false);//' unit_slab
 mutant who_brings_the_last_block_to_rest_does_not_say_so plain src/slab_return.c \
@@ -378,14 +378,14 @@ mutant no_slab_is_retired_for_small_blocks plain src/callbacks.c \
     '/^static SLOW_PATH void \*allocate_from_other_classes/,/^}/s/slab_retire(ROOM_STEP)/0/' \
     memory_limit
 mutant no_slab_is_retired_for_large_blocks plain src/callbacks.c \
-    '/^static SLOW_PATH void \*allocate_large_from_slabs/,/^}/s/slab_retire(size)/0/' \
+    '/^static SLOW_PATH void \*large_from_slabs/,/^}/s/slab_retire(lacking)/0/' \
     memory_limit
 mutant what_is_on_its_way_keeps_slabs plain src/callbacks.c \
     's/^    thread_bring_to_rest(true);//' memory_limit
 mutant what_threads_have_left_keeps_slabs plain src/thread.c \
     '/^void thread_bring_to_rest/,/^}/s/cache_flush_all_left();//' memory_limit
 mutant a_lower_cap_retires_nothing plain src/upkeep.c \
-    's/slab_retire(os_mapped_bytes() - bytes);/(void)0;/' memory_limit
+    's/slab_retire(mapped - bytes);/(void)0;/' memory_limit
 
 # --- Large blocks ---
 
@@ -405,7 +405,7 @@ mutant neighbours_are_never_joined plain src/large_range.h \
     's/end_of(low) == base_of(high) \&\&/false \&\&/' \
     unit_large_kept unit_large
 mutant neighbours_that_lie_apart_stay_apart plain src/large_kept.c \
-    's/rejoined || !rejoin()/true/' \
+    's/in_order || !put_in_order()/true/' \
     unit_large_kept
 mutant neighbours_are_looked_for_at_each_miss plain src/large_places.c \
     's/if (!atomic_load_explicit(\&large_places.apart, memory_order_relaxed))/if (false)/' \
@@ -448,7 +448,7 @@ mutant what_is_refused_holds_up_others plain src/large_kept.c \
     's/overflow_push(OVERFLOW_REFUSED, from)/overflow_push(OVERFLOW_WAITING, from)/' \
     unit_large_kept
 mutant what_is_refused_keeps_its_pages plain src/large_kept.c \
-    '/^static size_t unmap_waiting/,/^}/s/    os_purge.*//' unit_large_kept
+    '/^static size_t give_up/,/^}/s/    os_purge.*//' unit_large_kept
 mutant what_is_refused_is_not_tried_again plain src/large_kept.c \
     's/        from = overflow_pop(OVERFLOW_REFUSED);/;/' unit_large_kept
 mutant a_long_range_that_is_refused_is_lost plain src/large_kept.c \
