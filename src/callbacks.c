@@ -28,6 +28,7 @@
 #include "large.h"
 #include "page_map.h"
 #include "partyalloc.h"
+#include "shortage.h"
 #include "size_class.h"
 #include "slab.h"
 #include "thread.h"
@@ -62,18 +63,11 @@ static const uint16_t direct[DIRECT_COUNT] = {
 
 /* --- Allocate ------------------------------------------------------------- */
 
-enum {
-    ROOM_STEP = 256 << 10,
-    /* Steps in which what threads have left is handed on bit by bit, before it
-     * is all at once: no end of it need come, since a thread that borrows its
-     * cache leaves it itself each time. */
-    LEFT_STEPS_MAX = 64,
-};
-
 /* The thread's cache, for which what is kept of large blocks makes room.  NULL:
  * out of metadata. */
 static struct cache *enter(void)
 {
+    enum { ROOM_STEP = 256 << 10 };
     struct cache *cache = thread_enter();
     while (unlikely(cache == NULL) && large_drop(ROOM_STEP) != 0)
         cache = thread_enter();
@@ -91,95 +85,31 @@ static void *allocate_small(size_t offset)
     return block;
 }
 
-/* When memory has run out: of what threads have left or do not use. */
-static SLOW_PATH void *allocate_from_others(size_t offset)
-{
-    for (int step = 0; step < LEFT_STEPS_MAX && cache_flush_left(0); step++) {
-        void *block = allocate_small(offset);
-        if (block != NULL)
-            return block;
-    }
-    cache_flush_all_left();
-    void *block = allocate_small(offset);
-    if (block != NULL)
-        return block;
-    cache_look_at_threads();
-    cache_flush_unused();
-    return allocate_small(offset);
-}
-
-/* The same, of the address space that other classes do not use; then with what
- * caches and the depot keep from being free as a whole. */
-static SLOW_PATH void *allocate_from_other_classes(size_t offset)
-{
-    void *block = NULL;
-    while (block == NULL && slab_retire(ROOM_STEP) != 0)
-        block = allocate_small(offset);
-    if (block != NULL)
-        return block;
-    thread_bring_to_rest(true);
-    do
-        block = allocate_small(offset);
-    while (block == NULL && slab_retire(ROOM_STEP) != 0);
-    return block;
-}
-
 /* A block of a class whose bin is empty.  NULL with errno: out of memory. */
 static SLOW_PATH void *allocate_small_slow(size_t offset)
 {
     void *block = allocate_small(offset);
-    if (unlikely(block == NULL))
-        block = allocate_from_others(offset);
-    /* What is kept of large blocks makes room. */
-    while (unlikely(block == NULL) && large_drop(ROOM_STEP) != 0)
+    if (likely(block != NULL))
+        return block;
+    struct shortage shortage = shortage_of_small();
+    while (block == NULL && shortage_relieve(&shortage))
         block = allocate_small(offset);
-    if (unlikely(block == NULL))
-        block = allocate_from_other_classes(offset);
     if (block == NULL)
         errno = ENOMEM;
-    return block;
-}
-
-/* What is wanted of a large block: a new one, or that one grows. */
-struct large_request {
-    void *block; /* NULL: a new one */
-    size_t size, alignment;
-    bool zeroed;
-};
-
-static void *try_large(const struct large_request *wanted)
-{
-    if (wanted->block != NULL)
-        return large_resize(wanted->block, wanted->size);
-    return large_allocate(wanted->size, wanted->alignment, wanted->zeroed);
-}
-
-/* When memory has run out, and so many bytes are lacking: of what small blocks
- * do not use; then with what keeps slabs from being free as a whole. */
-static SLOW_PATH void *large_from_slabs(const struct large_request *wanted,
-                                        size_t lacking)
-{
-    if (wanted->size > LARGE_SIZE_MAX || !slab_can_retire(lacking))
-        return NULL;
-    void *block = NULL;
-    while (block == NULL && slab_retire(lacking) != 0)
-        block = try_large(wanted);
-    if (block != NULL)
-        return block;
-    thread_bring_to_rest(true);
-    do
-        block = try_large(wanted);
-    while (block == NULL && slab_retire(lacking) != 0);
     return block;
 }
 
 static SLOW_PATH void *allocate_large_slow(size_t size, size_t alignment,
                                            bool zeroed)
 {
-    const struct large_request wanted = {NULL, size, alignment, zeroed};
-    void *block = try_large(&wanted);
-    if (unlikely(block == NULL))
-        block = large_from_slabs(&wanted, size);
+    void *block = large_allocate(size, alignment, zeroed);
+    if (likely(block != NULL))
+        return block;
+    if (size <= LARGE_SIZE_MAX) {
+        struct shortage shortage = shortage_of_large(size);
+        while (block == NULL && shortage_relieve(&shortage))
+            block = large_allocate(size, alignment, zeroed);
+    }
     if (block == NULL)
         errno = ENOMEM;
     return block;
@@ -352,13 +282,18 @@ static void *resize(void *pointer, size_t usable, size_t size)
 }
 
 /* The block itself, when memory has run out: it has what is wanted, or there is
- * room for what it lacks but not for another one. */
+ * room for what it lacks, but not for another one. */
 static SLOW_PATH void *make_do(void *pointer, size_t usable, size_t size)
 {
     if (size <= usable)
         return pointer;
-    const struct large_request wanted = {.block = pointer, .size = size};
-    return usable > SMALL_MAX ? large_from_slabs(&wanted, size - usable) : NULL;
+    if (usable <= SMALL_MAX || size > LARGE_SIZE_MAX)
+        return NULL;
+    void *block = NULL;
+    struct shortage shortage = shortage_of_large(size - usable);
+    while (block == NULL && shortage_relieve(&shortage))
+        block = large_resize(pointer, size);
+    return block;
 }
 
 static void *replace(void *pointer, size_t usable, size_t size,

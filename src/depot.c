@@ -324,16 +324,15 @@ void *depot_take_any_one(unsigned class)
 
 /* --- Upkeep --------------------------------------------------------------- */
 
-/* Brings the blocks of one magazine to rest; the bytes of them. */
-static size_t drain_one(unsigned class, struct shelf *shelf)
+/* Brings the blocks of one magazine to rest; false: there is none. */
+static bool drain_one(unsigned class, struct shelf *shelf)
 {
     struct magazine *magazine = take(shelf);
     if (magazine == NULL)
-        return 0;
-    size_t bytes = magazine->count * size_classes[class].size;
+        return false;
     drain(class, magazine);
     give_empty(magazine);
-    return bytes;
+    return true;
 }
 
 /* The same when none was taken since the last call. */
@@ -342,7 +341,7 @@ static void drain_idle_shelf(unsigned class, struct shelf *shelf)
     tally popped = atomic_load_explicit(&shelf->popped, memory_order_relaxed);
     if (popped != atomic_exchange_explicit(&shelf->popped_seen, popped,
                                            memory_order_relaxed) ||
-        drain_one(class, shelf) == 0)
+        !drain_one(class, shelf))
         return;
     /* What this took out shall not look like use. */
     atomic_store_explicit(
@@ -351,16 +350,16 @@ static void drain_idle_shelf(unsigned class, struct shelf *shelf)
         memory_order_relaxed);
 }
 
-/* Brings all single blocks of a class to rest; the bytes of them. */
-static size_t drain_tray(unsigned class)
+/* Brings the single blocks of a class to rest. */
+static void drain_tray(unsigned class)
 {
-    size_t bytes = 0;
-    void *block;
-    while ((block = depot_take_one(class)) != NULL) {
+    unsigned places = places_of(class);
+    for (unsigned i = 0; i < places; i++) {
+        void *block = depot_take_one(class);
+        if (block == NULL)
+            return;
         slab_return(class, &block, 1);
-        bytes += size_classes[class].size;
     }
-    return bytes;
 }
 
 /* The same when they are those of the last call. */
@@ -404,21 +403,21 @@ bool depot_drain_idle_step(void)
     return true;
 }
 
-static size_t drain_all_of(unsigned class)
+/* What was there: others may go on giving, without an end. */
+static void drain_shelf(unsigned class, struct shelf *shelf)
 {
-    size_t bytes = drain_tray(class);
-    for (unsigned i = 0; i < SHELVES; i++)
-        for (size_t more = 1; more != 0; bytes += more)
-            more = drain_one(class, &shelves[class][i]);
-    return bytes;
+    uint64_t magazines = tally_magazines(on_shelf(shelf));
+    while (magazines-- != 0 && drain_one(class, shelf))
+        ;
 }
 
-size_t depot_drain_all(void)
+void depot_drain_all(void)
 {
-    size_t bytes = 0;
-    for (unsigned class = 0; class < CLASS_COUNT; class++)
-        bytes += drain_all_of(class);
-    return bytes;
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        drain_tray(class);
+        for (unsigned i = 0; i < SHELVES; i++)
+            drain_shelf(class, &shelves[class][i]);
+    }
 }
 
 void depot_settle(void)

@@ -58,8 +58,8 @@ void depot_reserve(size_t bytes);
 void depot_begin_idle(void);
 bool depot_drain_idle_step(void);
 
-/* The same with everything.  Returns the bytes moved. */
-size_t depot_drain_all(void);
+/* The same with everything. */
+void depot_drain_all(void);
 
 /* Sets the counts of an empty depot straight, in the child of a fork: a thread
  * may have been between a count and its push, or a pop and its count. */

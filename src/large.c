@@ -150,6 +150,11 @@ struct large_totals large_totals(void)
     return totals;
 }
 
+size_t large_kept_bytes(void)
+{
+    return kept_bytes() + kept_unused_bytes();
+}
+
 /* --- Allocate and free ---------------------------------------------------- */
 
 static void advise(uintptr_t base, size_t bytes)
@@ -159,12 +164,19 @@ static void advise(uintptr_t base, size_t bytes)
         os_advise_huge((void *)base, bytes);
 }
 
+/* Whether what is kept can make room for so much: else it is not given up. */
+static bool kept_can_help(size_t bytes)
+{
+    size_t kept = large_kept_bytes();
+    return bytes <= kept || os_could_map(bytes - kept);
+}
+
 static uintptr_t map_new(size_t bytes, size_t alignment)
 {
     void *base = page_map_obtain(bytes, alignment);
-    /* What is kept makes room. */
-    while (base == NULL && kept_drop(bytes) != 0)
-        base = page_map_obtain(bytes, alignment);
+    if (unlikely(base == NULL) && kept_can_help(bytes))
+        while (base == NULL && kept_drop(bytes) != 0)
+            base = page_map_obtain(bytes, alignment);
     return (uintptr_t)base;
 }
 
@@ -265,8 +277,8 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed)
     count_live(usable, 0);
     if (fresh != 0)
         kept_drop_step(kept_bound(), false);
-    if (used && zeroed)
-        memset(block, 0, size);
+    if (zeroed && fresh < size)
+        memset((char *)block + fresh, 0, size - fresh);
     return block;
 }
 

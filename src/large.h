@@ -44,6 +44,9 @@ size_t large_drop_step(bool aged_too);
 size_t large_drop(size_t bytes);
 size_t large_drop_all(void);
 
+/* The bytes of address space that are kept. */
+size_t large_kept_bytes(void);
+
 struct large_totals {
     uint64_t live_blocks, live_bytes, peak_bytes;
     uint64_t cached_bytes;

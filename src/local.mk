@@ -20,6 +20,7 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/os_linux.c src/os.h src/os_account.c src/os_account.h \
 	src/page_map.c src/page_map.h \
 	src/service.c \
+	src/shortage.c src/shortage.h \
 	src/size_class.c src/size_class.h \
 	src/slab.c src/slab.h src/slab_internal.h src/slab_state.h \
 	src/slab_index.c src/slab_index.h \

@@ -24,18 +24,21 @@ static const struct option table[] = {
 
 enum { OPTION_COUNT = sizeof(table) / sizeof(table[0]) };
 
-/* A value plus one; 0 while nobody has chosen.  Threads that fix the options
- * at once all find the same, so each of these words stands alone: relaxed. */
+/* A value plus one, 0 while nobody has chosen; and whether it is fixed.  Threads
+ * that fix the options at once all find the same, so each of these words stands
+ * alone: relaxed. */
 static _Atomic(size_t) values[OPTION_COUNT];
+#define FIXED ((size_t)1 << 63)
 static _Atomic(bool) fixed;
 static _Atomic(bool) quiet;
 
-static void choose(size_t option, size_t value)
+static void fix(size_t option, size_t value)
 {
     size_t nobody = 0;
     atomic_compare_exchange_strong_explicit(&values[option], &nobody, value + 1,
                                             memory_order_relaxed,
                                             memory_order_relaxed);
+    atomic_fetch_or_explicit(&values[option], FIXED, memory_order_relaxed);
 }
 
 /* The value of an option's environment variable; the initial value when the
@@ -60,13 +63,14 @@ void options_fix(void)
     if (atomic_load_explicit(&fixed, memory_order_acquire))
         return;
     for (size_t i = 1; i < OPTION_COUNT; i++)
-        choose(i, from_environment(&table[i]));
+        fix(i, from_environment(&table[i]));
     atomic_store_explicit(&fixed, true, memory_order_release);
 }
 
 static size_t value_of(enum partyalloc_option option)
 {
-    return atomic_load_explicit(&values[option], memory_order_relaxed) - 1;
+    size_t value = atomic_load_explicit(&values[option], memory_order_relaxed);
+    return (value & ~FIXED) - 1;
 }
 
 bool option_checked(void)
@@ -99,8 +103,12 @@ EXPORTED int partyalloc_set_option(enum partyalloc_option option, size_t value)
     size_t index = (size_t)option;
     if (index == 0 || index >= OPTION_COUNT || value > table[index].maximum)
         return EINVAL;
-    if (atomic_load_explicit(&fixed, memory_order_relaxed))
-        return EBUSY;
-    atomic_store_explicit(&values[index], value + 1, memory_order_relaxed);
+    size_t before = atomic_load_explicit(&values[index], memory_order_relaxed);
+    do {
+        if ((before & FIXED) != 0)
+            return EBUSY;
+    } while (!atomic_compare_exchange_weak_explicit(
+        &values[index], &before, value + 1, memory_order_relaxed,
+        memory_order_relaxed));
     return 0;
 }

@@ -58,6 +58,9 @@ void *os_map(size_t bytes);
  * OS_MAP_ALIGNMENT. */
 void *os_map_aligned(size_t bytes, size_t alignment);
 
+/* Whether os_map() would have so many bytes just now. */
+bool os_could_map(size_t bytes);
+
 /* Unmaps.  False when the system refuses (a process at its limit of mappings):
  * the range is then still mapped and accounted. */
 bool os_unmap(void *address, size_t bytes);

@@ -101,7 +101,7 @@ EXPORTED int partyalloc_start_service_thread(void)
     return error;
 }
 
-EXPORTED int partyalloc_stop_service_thread(void)
+static int stop(void)
 {
     pthread_mutex_lock(&lock);
     bool running = state == SERVICE_RUNNING;
@@ -117,4 +117,14 @@ EXPORTED int partyalloc_stop_service_thread(void)
     state = SERVICE_STOPPED;
     pthread_mutex_unlock(&lock);
     return 0;
+}
+
+EXPORTED int partyalloc_stop_service_thread(void)
+{
+    /* Whoever is cancelled while it waits would leave it half stopped. */
+    int before;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+    int error = stop();
+    pthread_setcancelstate(before, NULL);
+    return error;
 }

@@ -12,7 +12,8 @@
  *     FRESH  not carved yet                        writer: the slab's holder
  *     OUT    with the title or in a thread's cache  writer: who has the block
  *     AWAY   in the depot, or on the way to it     writer: the taker
- *     REST   at rest here                          writer: the slab's holder
+ *     REST   at rest here                          writer: the slab's holder,
+ *                                                  which takes it from there
  *
  * The step from OUT finds what is freed twice: the block is not OUT then.
  */
@@ -129,9 +130,8 @@ size_t slab_resting_bytes(void);
  * whose memory is reserved. */
 size_t slab_retire(size_t bytes);
 
-/* Whether that could be enough for a mapping of so many bytes that cannot be had
- * without.  True if in doubt. */
-bool slab_can_retire(size_t bytes);
+/* The bytes of address space that this could give up at the most. */
+size_t slab_space_bytes(void);
 
 /* Makes the slab layer's own memory present ahead of use, and what may come from
  * slabs that are not reserved: those that caches hold, and the pages of blocks
@@ -147,7 +147,7 @@ struct slab_totals {
     uint64_t resting_blocks, resting_bytes; /* at rest */
     uint64_t purged_bytes; /* of resting_bytes, without pages */
     uint64_t peak_bytes;   /* carved and not at rest, when slabs were made */
-    uint64_t slabs;
+    uint64_t slabs_made;
 };
 struct slab_totals slab_totals(void);
 

@@ -79,7 +79,7 @@ struct slab_sums {
     _Atomic(uint64_t) purged_bytes;
     _Atomic(uint64_t) peak_bytes;     /* carved and not resting, at the most */
     _Atomic(uint64_t) reserved_bytes; /* of slabs whose pages are to stay */
-    _Atomic(uint64_t) slabs;
+    _Atomic(uint64_t) slabs_made;
 };
 extern INTERNAL struct slab_sums slab_sums;
 

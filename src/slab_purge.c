@@ -417,7 +417,7 @@ struct slab_totals slab_totals(void)
         .carved_blocks = sum(&slab_sums.carved_blocks),
         .carved_bytes = sum(&slab_sums.carved_bytes),
         .purged_bytes = sum(&slab_sums.purged_bytes),
-        .slabs = sum(&slab_sums.slabs),
+        .slabs_made = sum(&slab_sums.slabs_made),
     };
     for (unsigned class = 0; class < CLASS_COUNT; class++)
         add_resting(class, &totals);

@@ -46,7 +46,6 @@ static void uncount(const struct slab *slab)
     atomic_fetch_sub_explicit(&slab_sums.purged_bytes, (uint64_t)purged,
                               memory_order_relaxed);
     slab_add_dirty(purged - (int64_t)bytes);
-    atomic_fetch_sub_explicit(&slab_sums.slabs, 1, memory_order_relaxed);
 }
 
 /* Makes a held slab one that never had a block. */
@@ -141,14 +140,11 @@ size_t slab_retire(size_t bytes)
     return done;
 }
 
-bool slab_can_retire(size_t bytes)
+size_t slab_space_bytes(void)
 {
-    uint64_t most = CHUNK_BYTES;
+    size_t units = CHUNK_BYTES / UNIT_BYTES;
     for (unsigned class = 0; class < CLASS_COUNT; class++)
-        most += (uint64_t)slab_index_count(class) *
-                size_classes[class].slab_units * UNIT_BYTES;
-    if (bytes <= most)
-        return true;
-    void *rest = os_map(bytes - most);
-    return rest != NULL && os_unmap(rest, bytes - most);
+        units += (size_t)slab_index_count(class) *
+                 size_classes[class].slab_units;
+    return units * UNIT_BYTES;
 }

@@ -42,7 +42,7 @@ static void fill_small(struct partyalloc_stats *stats)
     stats->depot_pushes = caches.pushes;
     stats->depot_pops = caches.pops;
     stats->depot_retries = depot.retries;
-    stats->slabs_carved = slabs.slabs;
+    stats->slabs_carved = slabs.slabs_made;
     stats->threads = caches.caches;
 }
 
@@ -63,7 +63,7 @@ EXPORTED int partyalloc_get_stats(struct partyalloc_stats *stats)
     if (stats == NULL || stats->size < sizeof(stats->size))
         return EINVAL;
     size_t known = stats->size < sizeof(now) ? stats->size : sizeof(now);
-    now.size = stats->size;
+    now.size = known;
     fill_small(&now);
     fill_large(&now);
     now.mapped_bytes = os_mapped_bytes();

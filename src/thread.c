@@ -59,6 +59,15 @@ static int make_key(void)
     return state;
 }
 
+/* In the child of a fork: another thread may have been about to make it. */
+static void unmake_key(void)
+{
+    int state = KEY_MAKING;
+    atomic_compare_exchange_strong_explicit(&key_state, &state, KEY_NONE,
+                                            memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
 /* --- Entering ------------------------------------------------------------- */
 
 /*
@@ -103,17 +112,6 @@ void thread_flush(void)
     cache_leave(cache_of(thread_bins));
 }
 
-void thread_bring_to_rest(bool idle_too)
-{
-    if (idle_too)
-        cache_look_at_threads();
-    thread_flush();
-    cache_flush_all_left();
-    if (idle_too)
-        cache_flush_unused();
-    depot_drain_all();
-}
-
 /* --- Process -------------------------------------------------------------- */
 
 static void set_straight(struct cache *cache)
@@ -142,11 +140,12 @@ static void go_on_with(struct cache *cache)
 /*
  * In the child of a fork only the forking thread goes on.  It takes over what
  * the caches of all others show; a magazine that was between two places at the
- * time of the fork is lost to the child, see thread_cache.c.
+ * time of the fork is lost to the child, see thread_cache_room.c.
  */
 static void after_fork_in_child(void)
 {
     os_after_fork_in_child();
+    unmake_key();
     cache_forget_idle();
     for (struct cache *cache = cache_next(NULL); cache != NULL;
          cache = cache_next(cache)) {

@@ -32,11 +32,6 @@ static inline void thread_leave(struct cache *cache);
 /* Hands on all that the calling thread's cache holds. */
 void thread_flush(void);
 
-/* Brings to rest what the depot holds and, before that, the caches: that of the
- * calling thread, those that no thread uses, and with `idle_too` of idle threads
- * what these do not need. */
-void thread_bring_to_rest(bool idle_too);
-
 /* --- Inlined -------------------------------------------------------------- */
 
 /* The two for a thread that has no cache for good, or not now. */

@@ -94,7 +94,7 @@ FAST_PATH struct bin *bins_at(struct bins *bins, size_t offset)
 /* Takes the top block; NULL when there is none. */
 FAST_PATH void *cursor_pop(struct cursor *cursor)
 {
-    /* Relaxed: only this thread writes; pairs with cache_sum(). */
+    /* Relaxed: only this thread writes; pairs with cache_totals(). */
     void **top = atomic_load_explicit(&cursor->top, memory_order_relaxed);
     void *block = *top;
     if (likely(block != NULL))

@@ -30,15 +30,15 @@ _Static_assert(offsetof(struct bins, sources) <= CACHE_ALIGNMENT,
 struct cache *cache_make(void)
 {
     options_fix();
+    if (atomic_load_explicit(&made, memory_order_relaxed) >= OWNER_MAX - 1)
+        return NULL;
+    struct cache *cache = metadata_allocate(sizeof(*cache), CACHE_ALIGNMENT);
+    if (cache == NULL)
+        return NULL;
     uint32_t owner =
         atomic_fetch_add_explicit(&made, 1, memory_order_relaxed) + 1;
-    struct cache *cache =
-        owner < OWNER_MAX ? metadata_allocate(sizeof(*cache), CACHE_ALIGNMENT)
-                          : NULL;
-    if (cache == NULL) {
-        atomic_fetch_sub_explicit(&made, 1, memory_order_relaxed);
+    if (owner >= OWNER_MAX) /* another thread has had the last number */
         return NULL;
-    }
     cache->checked = option_checked();
     cache->budget = option_cache_bytes();
     cache->medium_from = first_medium(cache);

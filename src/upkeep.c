@@ -10,6 +10,7 @@
 #include "options.h"
 #include "os.h"
 #include "partyalloc.h"
+#include "shortage.h"
 #include "slab.h"
 #include "thread.h"
 #include "thread_cache.h"
@@ -87,7 +88,14 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
 
 EXPORTED size_t partyalloc_trim(void)
 {
-    thread_bring_to_rest(!option_quiet()); /* as in flush_idle_step() */
+    bool idle_too = !option_quiet(); /* as in flush_idle_step() */
+    if (idle_too)
+        cache_look_at_threads();
+    thread_flush();
+    cache_flush_all_left();
+    if (idle_too)
+        cache_flush_unused();
+    depot_drain_all();
     return slab_trim() + large_drop_all();
 }
 
@@ -98,15 +106,15 @@ enum {
     MAGAZINE_RESERVE_BYTES = 512 << 10,
 };
 
-/* Tries again when what is kept of large blocks has made room, or slabs that are
- * free have, if that can be enough. */
 static bool reserve(size_t bytes, size_t metadata)
 {
-    while (!chunk_reserve(bytes, metadata))
-        if (large_drop(bytes) == 0 &&
-            (!slab_can_retire(bytes) || slab_retire(bytes) == 0))
-            return false;
-    return true;
+    if (chunk_reserve(bytes, metadata))
+        return true;
+    struct shortage shortage = shortage_of_reserve(bytes);
+    while (shortage_relieve(&shortage))
+        if (chunk_reserve(bytes, metadata))
+            return true;
+    return false;
 }
 
 EXPORTED int partyalloc_reserve(size_t bytes)

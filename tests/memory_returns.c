@@ -281,33 +281,6 @@ static void maintain_within_budget(void *unused)
     require(times[CALLS * 95 / 100] <= BUDGET_NS + 500000);
 }
 
-/* Slabs that are almost free, of which hardly a page can be given back. */
-static void maintain_without_a_find(void *unused)
-{
-    enum { SIZE = 16, MANY = 1 << 20, KEPT_EVERY = 17, CALLS = 200,
-           BUDGET_NS = 20000 };
-    static void *many[MANY];
-    uint64_t all = 0, longest = 0;
-
-    (void)unused;
-    require(partyalloc_reserve(0) == 0); /* frees look for nothing then */
-    for (size_t i = 0; i < MANY; i++)
-        many[i] = partyalloc_allocate(SIZE, ANY_TYPE);
-    for (size_t i = 0; i < MANY; i++)
-        if (i % KEPT_EVERY != 0)
-            partyalloc_free(many[i], ANY_TYPE);
-    partyalloc_thread_flush();
-    sleep_ms(200);
-    for (size_t i = 0; i < CALLS; i++) {
-        uint64_t before = own_ns();
-        partyalloc_maintain(BUDGET_NS);
-        uint64_t took = own_ns() - before;
-        all += took;
-        longest = took > longest ? took : longest;
-    }
-    require(longest < all / 4);
-}
-
 static void a_burst_goes_back_for_the_most_part_while_the_title_goes_on(
     void **state)
 {
@@ -355,7 +328,6 @@ static void a_call_of_the_upkeep_stays_near_its_budget(void **state)
 {
     (void)state;
     assert_child_succeeds(maintain_within_budget, NULL);
-    assert_child_succeeds(maintain_without_a_find, NULL);
 }
 
 static void a_surplus_of_large_blocks_goes_by_small_ones(void **state)

@@ -75,6 +75,29 @@ static void it_may_start_and_stop_many_times(void **state)
     }
 }
 
+static void *stop_while_cancelled(void *unused)
+{
+    pthread_cancel(pthread_self());
+    require(partyalloc_stop_service_thread() == 0);
+    pthread_testcancel();
+    return unused;
+}
+
+static void whoever_is_cancelled_stops_it_all_the_same(void **state)
+{
+    pthread_t thread;
+    void *result;
+
+    (void)state;
+    assert_int_equal(partyalloc_start_service_thread(), 0);
+    assert_int_equal(pthread_create(&thread, NULL, stop_while_cancelled, NULL),
+                     0);
+    assert_int_equal(pthread_join(thread, &result), 0);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    assert_int_equal(partyalloc_start_service_thread(), 0);
+    assert_int_equal(partyalloc_stop_service_thread(), 0);
+}
+
 static void *start_or_stop(void *argument)
 {
     struct random random = {(uintptr_t)argument};
@@ -194,6 +217,7 @@ int main(void)
         cmocka_unit_test(no_thread_runs_unless_asked_for),
         cmocka_unit_test(start_and_stop_say_what_they_did),
         cmocka_unit_test(it_may_start_and_stop_many_times),
+        cmocka_unit_test(whoever_is_cancelled_stops_it_all_the_same),
         cmocka_unit_test(threads_may_start_and_stop_it_at_once),
         cmocka_unit_test(it_takes_none_of_the_titles_signals),
         cmocka_unit_test(the_process_may_exit_under_it),

@@ -173,10 +173,10 @@ static void run_what_an_idle_thread_holds(void *unused)
     flush_until_handed_on();
     require(!holds_a_slab(worker.cache));
     require(!has_further_magazines(worker.cache));
-    uint64_t slabs = slab_totals().slabs;
+    uint64_t slabs = slab_totals().slabs_made;
     have_done(use_small);
     have_done(use_medium);
-    require(slab_totals().slabs == slabs);
+    require(slab_totals().slabs_made == slabs);
     end_worker();
 }
 
@@ -389,6 +389,40 @@ static void no_claim_outlives_a_fork(void **state)
     assert_child_succeeds(run_fork_while_claimed, NULL);
 }
 
+/* As if it came when the worker had set the bit of a block that is counted as
+ * another thread's still: what is live would look free to the child. */
+static void run_fork_beside_a_count(void *unused)
+{
+    unsigned class = size_class_of(MEDIUM_BYTES);
+
+    (void)unused;
+    start_worker();
+    have_done(use_medium);
+    struct slab *slab = worker.cache->bins.sources[class].held;
+    require(slab != NULL);
+    atomic_fetch_add(&slab->resting, 1);
+    pid_t child = fork();
+    require(child >= 0);
+    if (child == 0) {
+        uint32_t resting = 0;
+        for (uint32_t i = 0; i < size_classes[class].capacity; i++)
+            resting += atomic_load(&slab->states[i]) == BLOCK_REST;
+        require(atomic_load(&slab->local_free) == 0);
+        require(atomic_load(&slab->resting) == resting);
+        _exit(0);
+    }
+    int status;
+    require(waitpid(child, &status, 0) == child && status == 0);
+    atomic_fetch_sub(&slab->resting, 1);
+    end_worker();
+}
+
+static void a_fork_counts_what_rests_in_slabs_that_are_held(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_fork_beside_a_count, NULL);
+}
+
 static void run_out_of_memory(void *unused)
 {
     (void)unused;
@@ -501,6 +535,7 @@ int main(void)
         cmocka_unit_test(a_thread_whose_cache_is_claimed_borrows_another),
         cmocka_unit_test(a_thread_that_ends_leaves_its_cache_to_the_claimer),
         cmocka_unit_test(no_claim_outlives_a_fork),
+        cmocka_unit_test(a_fork_counts_what_rests_in_slabs_that_are_held),
         cmocka_unit_test(memory_runs_out_when_idle_threads_hold_no_slab),
         cmocka_unit_test(memory_runs_out_for_a_thread_whose_cache_is_claimed),
         cmocka_unit_test(with_memory_reserved_threads_keep_their_slabs),

@@ -177,6 +177,22 @@ static void a_reused_mapping_is_zeroed_where_zeroes_are_promised(void **state)
     large_drop_all();
 }
 
+/* A short block that was written lies at the end of a long new one. */
+static void what_is_new_is_not_zeroed(void **state)
+{
+    enum { LENGTH = 64 << 20 };
+    void *dirty = allocate(MIB);
+
+    (void)state;
+    memset(dirty, 0xff, MIB);
+    large_free(dirty);
+    char *block = large_allocate(LENGTH, 1, true);
+    assert_true(is_zero(block + LENGTH - 2 * MIB, 2 * MIB));
+    assert_false(os_is_present(block + LENGTH / 2, PAGE_BYTES));
+    large_free(block);
+    large_drop_all();
+}
+
 static void an_aligned_block_reuses_an_aligned_mapping_only(void **state)
 {
     void *blocks[LARGEST];
@@ -413,6 +429,7 @@ int main(void)
         cmocka_unit_test(blocks_side_by_side_are_joined_in_any_order),
         cmocka_unit_test(a_block_freed_twice_is_seen_when_it_was_joined),
         cmocka_unit_test(a_reused_mapping_is_zeroed_where_zeroes_are_promised),
+        cmocka_unit_test(what_is_new_is_not_zeroed),
         cmocka_unit_test(an_aligned_block_reuses_an_aligned_mapping_only),
         cmocka_unit_test(kept_mappings_are_counted_and_dropped),
         cmocka_unit_test(a_mapping_is_dropped_when_it_is_old),

@@ -87,7 +87,7 @@ static void what_came_to_rest_is_taken_before_more_is_carved(void **state)
     struct slab_totals before = slab_totals();
     fill_all(&source, CLASS, second, COUNT);
     struct slab_totals after = slab_totals();
-    assert_int_equal(after.slabs, before.slabs);
+    assert_int_equal(after.slabs_made, before.slabs_made);
     assert_in_range(after.carved_blocks - before.carved_blocks, 0, 1024);
     assert_int_equal(before.resting_blocks - after.resting_blocks
                          + after.carved_blocks - before.carved_blocks,
@@ -676,11 +676,53 @@ static void a_step_gives_back_pages_of_several_slabs_in_a_call(void **state)
     slab_trim();
 }
 
+/* --- upkeep in small steps --- */
+
+/* Slabs of a class that were looked at since almost all of it was free. */
+static size_t slabs_looked_at(unsigned class)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < slab_index_count(class); i++) {
+        const struct slab *slab = slab_index_get(class, i);
+        count += slab != NULL &&
+                 atomic_load(&slab->purge_at) == atomic_load(&slab->carved);
+    }
+    return count;
+}
+
+/* Though there is not a page to give back in any of them. */
+static void upkeep_ends_when_its_time_does(void **state)
+{
+    enum { CLASS = 0, KEPT_EVERY = 17, CAPACITY = UNIT_BYTES / 16,
+           SLABS = 200, COUNT = SLABS * CAPACITY };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t before = slabs_looked_at(CLASS), looked_at = 0;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    for (size_t i = 0; i < COUNT; i++)
+        if (i % KEPT_EVERY != 0)
+            slab_return(CLASS, &blocks[i], 1);
+    sleep_ms(100); /* until they are old */
+    for (uint64_t ns = 1000; looked_at == 0 && ns < 1000000000; ns *= 2) {
+        sleep_ms(20);
+        partyalloc_maintain(ns);
+        looked_at = slabs_looked_at(CLASS) - before;
+    }
+    assert_in_range(looked_at, 1, SLABS / 4);
+    for (size_t i = 0; i < COUNT; i += KEPT_EVERY)
+        slab_return(CLASS, &blocks[i], 1);
+}
+
 /* --- giving up address space --- */
 
-static struct slab_totals no_rest(struct slab_totals totals)
+static struct slab_totals what_there_is(struct slab_totals totals)
 {
     totals.peak_bytes = 0;
+    totals.slabs_made = 0;
     return totals;
 }
 
@@ -707,7 +749,8 @@ static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
 
     (void)state;
     retire_all();
-    struct slab_totals before = no_rest(slab_totals());
+    struct slab_totals before = what_there_is(slab_totals());
+    uint64_t made = slab_totals().slabs_made;
     int64_t dirty = atomic_load(&slab_sums.dirty_bytes);
     fill_all(&source, CLASS, blocks, COUNT);
     for (size_t i = 0; i < COUNT; i++)
@@ -722,15 +765,15 @@ static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
     size_t bytes = slab_retire(SIZE_MAX);
     /* All but the slab of the block that lives. */
     struct slab *slab = page_map_descriptor(blocks[COUNT - 1]);
-    size_t slabs = slab_totals().slabs - before.slabs;
-    assert_int_equal(slabs, 1);
-    assert_in_range(bytes, slab_bytes(slab), SIZE_MAX);
+    uint64_t slabs = slab_totals().slabs_made - made;
+    assert_in_range(slabs, 2, COUNT);
+    assert_int_equal(bytes, (slabs - 1) * slab_bytes(slab));
     assert_int_equal(os_mapped_bytes(), mapped - bytes);
     assert_int_equal(((char *)blocks[COUNT - 1])[size - 1], 1);
     assert_int_equal(page_map_entry(blocks[0]), 0);
     slab_return(CLASS, blocks + COUNT - 1, 1);
     assert_int_equal(retire_slabs(SIZE_MAX), slab_bytes(slab));
-    struct slab_totals after = no_rest(slab_totals());
+    struct slab_totals after = what_there_is(slab_totals());
     assert_memory_equal(&after, &before, sizeof after);
     assert_int_equal(atomic_load(&slab_sums.dirty_bytes), dirty);
     uint32_t count = slab_index_count(CLASS);
@@ -947,7 +990,7 @@ static void threads_share_slabs_under_a_constant_purge(void **state)
     /* All that was carved rests again. */
     assert_int_equal(after.carved_blocks - after.resting_blocks,
                      before.carved_blocks - before.resting_blocks);
-    assert_in_range(after.slabs - before.slabs, 0, 64);
+    assert_in_range(after.slabs_made - before.slabs_made, 0, 64);
 }
 
 static void threads_share_slabs_that_are_retired_all_the_time(void **state)
@@ -959,10 +1002,10 @@ static void threads_share_slabs_that_are_retired_all_the_time(void **state)
     (void)state;
     atomic_store(&purging_ends, false);
     retire_all();
-    struct slab_totals before = no_rest(slab_totals());
+    struct slab_totals before = what_there_is(slab_totals());
     run_threads(THREADS, play, roles, sizeof roles[0]);
     retire_all();
-    struct slab_totals after = no_rest(slab_totals());
+    struct slab_totals after = what_there_is(slab_totals());
     assert_memory_equal(&after, &before, sizeof after);
 }
 
@@ -999,6 +1042,7 @@ int main(void)
         cmocka_unit_test(slabs_are_made_under_a_constant_trim),
         cmocka_unit_test(threads_share_slabs_under_a_constant_purge),
         /* Last, since these take what other tests have left. */
+        cmocka_unit_test(upkeep_ends_when_its_time_does),
         cmocka_unit_test(a_slab_that_is_free_is_retired_and_made_anew),
         cmocka_unit_test(what_is_used_again_is_not_retired),
         cmocka_unit_test(what_is_held_or_reserved_is_not_retired),

@@ -24,7 +24,7 @@ mutant a_product_may_overflow plain src/callbacks.c \
 mutant a_zeroed_small_block_is_not plain src/callbacks.c \
     's/memset(block, 0, bytes);/(void)bytes;/' contract_zeroed
 mutant a_large_block_may_be_longer_than_all_memory plain src/large.c \
-    's/size > SIZE_LIMIT || alignment/alignment/' \
+    's/size > LARGE_SIZE_MAX || alignment/alignment/' \
     absurd_sizes unit_large
 mutant a_bad_alignment_is_taken plain src/callbacks.c \
     's/if (alignment == 0 || (alignment \& (alignment - 1)) != 0)/if (alignment == 0)/' \
@@ -116,10 +116,10 @@ mutant memory_runs_out_before_anothers_blocks_do plain src/thread_cache.c \
 mutant memory_runs_out_for_a_full_cache plain src/thread_cache.c \
     's/return block != NULL ? block : take_last(cache, class);/return block;/' \
     unit_thread_cache
-mutant what_was_left_is_taken_in_steps_only plain src/callbacks.c \
-    's/^    cache_flush_all_left();//' unit_thread_cache
-mutant what_was_left_is_taken_at_once plain src/callbacks.c \
-    's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = 1/' unit_thread_cache
+mutant what_was_left_is_taken_in_steps_only plain src/shortage.c \
+    '/for_small/,/^}/s/^    {hand_on_all_left, 1},//' thread_exit unit_claim
+mutant what_was_left_is_taken_at_once plain src/shortage.c \
+    's/^    {hand_on_some_left, LEFT_STEPS_MAX},//' unit_claim thread_exit
 
 mutant what_lies_idle_in_the_depot_stays plain src/upkeep.c \
     's/ \&\& depot_drain_idle_step())/ \&\& false)/' unit_depot
@@ -205,12 +205,12 @@ mutant a_successor_gets_medium_blocks plain src/thread_cache.c \
 mutant a_successor_gets_anothers_blocks plain src/thread_cache.c \
     '/^void cache_flush_for_successor/,/^}/s/cache_flush_foreign(cache, class);/;/' \
     thread_exit
-mutant memory_runs_out_beside_a_left_cache plain src/callbacks.c \
-    's/ && cache_flush_left(0); step++)/ \&\& false; step++)/' unit_thread_cache
-mutant memory_never_runs_out_for_who_borrows_a_cache plain src/callbacks.c \
-    's/step < LEFT_STEPS_MAX && cache_flush_left(0)/cache_flush_left(0)/' \
-    unit_claim thread_exit
-mutant a_trim_passes_left_caches_by plain src/thread.c \
+mutant memory_runs_out_beside_a_left_cache plain src/shortage.c \
+    's/return cache_flush_left(0);/return false;/;s/cache_flush_all_left();//' \
+    thread_exit
+mutant memory_never_runs_out_for_who_borrows_a_cache plain src/shortage.c \
+    's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = INT_MAX/' unit_claim thread_exit
+mutant a_trim_passes_left_caches_by plain src/upkeep.c \
     's/cache_flush_all_left();//' thread_exit
 mutant upkeep_passes_left_caches_by plain src/upkeep.c \
     's/return cache_flush_left(LEFT_AGE) ||/return/' thread_exit
@@ -218,7 +218,7 @@ mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
     late_free thread_exit
 mutant a_child_forgets_the_others_caches plain src/thread.c \
-    '/^static void take_over/,/^}/s/cache_flush(cache);//' forked_child
+    '/^static void set_straight/,/^}/s/cache_flush(cache);//' forked_child
 mutant a_thread_without_a_key_keeps_its_cache plain src/thread.c \
     's/ || pthread_setspecific(key, cache) != 0)/ || (pthread_setspecific(key, cache), false))/' \
     thread_keys
@@ -247,15 +247,14 @@ mutant upkeep_takes_from_busy_threads plain src/thread_cache_claim.c \
     's/^               idle_ns;/               0;/' unit_claim
 mutant further_magazines_of_idle_threads_stay plain src/thread_cache_claim.c \
     's/return cache_flush_further(cache, class);/return false;/' unit_claim
-mutant memory_runs_out_beside_idle_threads plain src/callbacks.c \
-    '/^static SLOW_PATH void .allocate_from_others/,/^}/s/cache_flush_unused();//' \
-    unit_claim
+mutant memory_runs_out_beside_idle_threads plain src/shortage.c \
+    's/cache_flush_unused();//' unit_claim
 mutant a_thread_with_reserved_memory_goes_without_its_slabs plain src/upkeep.c \
-    's/thread_bring_to_rest(!option_quiet());/thread_bring_to_rest(true);/' unit_claim
+    's/bool idle_too = !option_quiet();/bool idle_too = true;/' unit_claim
 mutant upkeep_takes_slabs_though_memory_is_reserved plain src/upkeep.c \
     's/(!option_quiet() && cache_flush_unused_step())/cache_flush_unused_step()/' \
     unit_claim
-mutant a_trim_passes_idle_threads_by plain src/thread.c \
+mutant a_trim_passes_idle_threads_by plain src/upkeep.c \
     's/^        cache_flush_unused();/;/' idle_threads
 mutant upkeep_passes_idle_threads_by plain src/upkeep.c \
     's/(!option_quiet() && cache_flush_unused_step())/false/' idle_threads
@@ -291,15 +290,16 @@ mutant a_slab_is_never_listed_again plain src/slab_return.c \
 mutant a_slab_is_held_by_two plain src/slab.c \
     's/return atomic_compare_exchange_strong(&slab->held, &expected, true);/atomic_store(\&slab->held, true); return !expected;/' \
     unit_slab
-mutant a_count_of_blocks_at_rest_is_not_settled plain src/slab.c \
-    's/count < wanted ? resting : (uint32_t)count/(uint32_t)count/' unit_slab
+mutant a_fork_counts_nothing_anew plain src/thread.c \
+    's/^    cache_count_anew(cache);//' unit_claim
+mutant a_fork_counts_a_block_twice plain src/slab_local.c \
+    '/^void slab_count_anew/,/^}/s/set_local_free(slab, 0);//' unit_slab
+mutant a_fork_does_not_count_what_is_dirty plain src/slab_local.c \
+    '/^void slab_count_anew/,/^}/s/(int64_t)resting - before/0/' unit_slab
 mutant what_is_not_counted_yet_is_taken plain src/slab.c \
     '/^static size_t take_resting/,/^}/s/wanted > resting/false/' unit_slab
 mutant what_is_not_counted_yet_is_the_holders plain src/slab_local.c \
     's/index < end \&\& resting != 0/index < end/' unit_slab
-mutant a_count_of_blocks_at_rest_is_not_settled_by_the_holder plain src/slab_local.c \
-    's/atomic_fetch_sub_explicit(&slab->resting, resting, /atomic_fetch_sub_explicit(\&slab->resting, count, /' \
-    unit_slab
 mutant pages_ahead_of_use_stay plain src/slab_purge.c \
     's/index == carved \&\& slab->present > end/carved > slab->present/' unit_slab
 mutant a_slab_let_go_forgets_what_its_holder_freed plain src/slab_local.c \
@@ -374,23 +374,56 @@ mutant a_retired_slab_has_its_place_still plain src/slab_retire.c \
     's/atomic_store(&slab->placed, false);//' unit_slab
 mutant who_brings_the_last_block_to_rest_does_not_say_so plain src/slab_return.c \
     's/before + count == carved/false/' unit_slab memory_limit
-mutant no_slab_is_retired_for_small_blocks plain src/callbacks.c \
-    '/^static SLOW_PATH void \*allocate_from_other_classes/,/^}/s/slab_retire(ROOM_STEP)/0/' \
+mutant no_slab_is_retired plain src/shortage.c \
+    's/return slab_retire(bytes) != 0;/return (void)bytes, false;/' memory_limit
+mutant what_is_on_its_way_keeps_slabs plain src/shortage.c \
+    's/^    {bring_to_rest, 1},//' memory_limit
+mutant what_threads_have_left_keeps_slabs plain src/shortage.c \
+    '/^static const struct measure for_much/,/^}/s/^    {hand_on_all_left, 1},//' \
     memory_limit
-mutant no_slab_is_retired_for_large_blocks plain src/callbacks.c \
-    '/^static SLOW_PATH void \*large_from_slabs/,/^}/s/slab_retire(lacking)/0/' \
+mutant what_the_cap_leaves_does_not_count plain src/shortage.c \
+    's/return bytes <= most || .*/return bytes <= most;/' memory_limit
+mutant one_measure_is_taken_once plain src/shortage.c \
+    's/ANY_NUMBER = INT_MAX/ANY_NUMBER = 1/' memory_limit
+mutant what_cannot_help_is_given_up plain src/shortage.c \
+    's/can_help(bytes) ? for_much : none/for_much/' memory_limit
+mutant what_no_slab_has_is_not_given_up plain src/slab_retire.c \
+    's/size_t done = chunk_drop();/size_t done = 0;/' memory_limit
+mutant what_is_left_of_a_chunk_is_lost plain src/chunk.c \
+    's/drop(done ? before : update)/drop(done ? 0 : update)/' unit_chunk
+mutant a_block_that_grows_has_nothing_of_slabs plain src/callbacks.c \
+    '/^static SLOW_PATH void \*make_do/,/^}/s/shortage_relieve(&shortage)/false/' \
     memory_limit
-mutant what_is_on_its_way_keeps_slabs plain src/callbacks.c \
-    's/^    thread_bring_to_rest(true);//' memory_limit
-mutant what_threads_have_left_keeps_slabs plain src/thread.c \
-    '/^void thread_bring_to_rest/,/^}/s/cache_flush_all_left();//' memory_limit
+mutant no_block_shrinks_at_the_cap plain src/callbacks.c \
+    '/^static SLOW_PATH void \*make_do/,/^}/s/size <= usable/false/' memory_limit
+mutant leaves_come_before_what_they_are_for plain src/large.c \
+    's/if (base > end || !os_map_at/if (base > end || !page_map_reserve(base, bytes) || !os_map_at/' \
+    memory_limit
+mutant leaves_come_before_what_grows plain src/large.c \
+    's/if (!os_grow(block, mapped, bytes))/if (!page_map_reserve((uintptr_t)block, bytes) || !os_grow(block, mapped, bytes))/' \
+    memory_limit
+mutant upkeep_does_not_look_at_the_clock plain src/upkeep.c \
+    's/while (os_now() - start < budget_ns \&\& give_back_step/while (give_back_step/' \
+    unit_slab
+mutant pages_are_made_present_at_once plain src/os_linux.c \
+    's/POPULATE_STEP = 256 << 10/POPULATE_STEP = 1 << 30/' unit_os
+mutant what_is_new_is_zeroed plain src/large.c \
+    's/(char \*)block + fresh, 0, size - fresh/block, 0, size/' unit_large
+mutant what_waits_is_forgotten_when_a_place_is_empty plain src/large_kept.c \
+    's/return refill_all() || any;/return any;/' unit_large_kept
+mutant a_stop_can_be_cancelled plain src/service.c \
+    's/pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before)/(void)(before = 0)/' \
+    service_thread
+mutant slabs_made_fall plain src/slab_retire.c \
+    's/^    slab_add_dirty(purged - (int64_t)bytes);/&slab_sums.slabs_made--;/' \
+    statistics
 mutant a_lower_cap_retires_nothing plain src/upkeep.c \
     's/slab_retire(mapped - bytes);/(void)0;/' memory_limit
 
 # --- Large blocks ---
 
 mutant a_zeroed_large_block_is_dirty plain src/large.c \
-    's/if (used \&\& zeroed)/if (used \&\& zeroed \&\& false)/' contract_zeroed unit_large
+    's/if (zeroed \&\& fresh < size)/if (false)/' contract_zeroed unit_large
 mutant a_block_starts_anywhere_in_its_first_unit plain src/large.c \
     's/((uintptr_t)block \& (UNIT_BYTES - 1)) != 0/false/' misuse_pointers
 mutant a_kept_range_need_not_be_aligned plain src/large_range.h \
@@ -477,12 +510,10 @@ mutant a_free_gives_back_for_each_block plain src/thread_cache_medium.c \
     's/        depot_give_one(class, block);/        depot_give_one(class, block), large_drop_step(true);/;s/#include "thread_cache_internal.h"/&\n#include "large.h"/' \
     unit_large_bounds
 mutant no_room_is_made_for_a_cache plain src/callbacks.c \
-    's/unlikely(block == NULL) \&\& large_drop(ROOM_STEP) != 0/false/' \
+    's/unlikely(cache == NULL) \&\& large_drop(ROOM_STEP) != 0/false/' \
     memory_limit
 mutant no_room_is_made_for_a_reservation plain src/upkeep.c \
-    's/large_drop(bytes) == 0 \&\&/true \&\&/;s/slab_retire(bytes) == 0/true/' memory_limit
-mutant no_slab_makes_room_for_a_reservation plain src/upkeep.c \
-    's/slab_retire(bytes) == 0/true/' memory_limit
+    's/while (shortage_relieve(&shortage))/while (false)/' memory_limit
 mutant a_reservation_of_metadata_does_without_its_pages plain src/metadata.c \
     's/os_touch(rest, bytes);/;/' unit_reserve
 mutant a_reservation_that_fails_is_kept_quiet_for plain src/upkeep.c \
@@ -589,8 +620,9 @@ mutant a_range_is_taken_though_its_front_is_not plain src/large_kept.c \
 mutant unused_memory_makes_no_room plain src/large_kept.c \
     's/unused.what != 0 ? unused : used/used/' unit_large_unused
 mutant unused_memory_goes_in_steps plain src/large_kept.c \
-    's/drop_piece(unused, RANGE_LENGTH_MAX)/drop_piece(unused, DROP_UNITS)/' \
-    unit_large_unused
+    's/^ *: RANGE_LENGTH_MAX);/: DROP_UNITS);/' unit_large_unused
+mutant unused_memory_with_pages_goes_at_once plain src/large_kept.c \
+    's/has_pages(unused.what) ?/false ?/' unit_large_unused
 mutant nothing_is_mapped_ahead plain src/large.c \
     's/more = ahead()/more = 0/' unit_large_bounds
 mutant any_number_of_bytes_is_mapped_ahead plain src/large.c \
