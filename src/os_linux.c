@@ -70,12 +70,17 @@ static void count_call(void)
     atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
 }
 
+static size_t round_up(size_t bytes)
+{
+    return (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
+}
+
 static char *map_pages(void *wanted, size_t bytes, int flags)
 {
     count_call();
     void *address = os_calls.mmap(
         wanted, bytes, PROT_READ | PROT_WRITE,
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+        MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
     return address == MAP_FAILED ? NULL : address;
 }
 
@@ -85,8 +90,16 @@ static bool unmap_pages(void *address, size_t bytes)
     return os_calls.munmap(address, bytes) == 0;
 }
 
-/* Maps more than is needed and cuts off what lies outside of the alignment.
- * A cut that the system refuses leaves address space behind, no memory. */
+/* Unmaps what is not accounted.  If the system refuses (a process at its limit
+ * of mappings), that address space is lost, and accounted from now on, as far as
+ * it is whole units. */
+static void give_up(char *address, size_t bytes)
+{
+    if (!unmap_pages(address, bytes))
+        account_more(bytes & ~(size_t)(OS_MAP_ALIGNMENT - 1));
+}
+
+/* Maps more than is needed and cuts off what lies outside of the alignment. */
 static char *map_with_slack(size_t bytes, size_t alignment)
 {
     size_t slack = alignment - PAGE_BYTES;
@@ -97,9 +110,9 @@ static char *map_with_slack(size_t bytes, size_t alignment)
         return NULL;
     size_t before = -(uintptr_t)start & (alignment - 1);
     if (before != 0)
-        unmap_pages(start, before);
+        give_up(start, before);
     if (before != slack)
-        unmap_pages(start + before + bytes, slack - before);
+        give_up(start + before + bytes, slack - before);
     return start + before;
 }
 
@@ -113,7 +126,7 @@ static void *map(size_t bytes, size_t alignment, size_t counted)
          * multiples of the alignment, the first try fits most times. */
         char *address = map_pages(NULL, bytes, 0);
         if (address != NULL && ((uintptr_t)address & (alignment - 1)) != 0) {
-            unmap_pages(address, bytes);
+            give_up(address, bytes);
             address = map_with_slack(bytes, alignment);
         }
         result = address;
@@ -130,9 +143,7 @@ void *os_map_aligned(size_t bytes, size_t alignment)
 
 void *os_map(size_t bytes)
 {
-    size_t rounded =
-        (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
-    return os_map_aligned(rounded, OS_MAP_ALIGNMENT);
+    return os_map_aligned(round_up(bytes), OS_MAP_ALIGNMENT);
 }
 
 void *os_map_for_move(size_t bytes, size_t moved)
@@ -168,11 +179,9 @@ bool os_map_at(void *address, size_t bytes)
 bool os_unmap(void *address, size_t bytes)
 {
     int saved = errno;
-    size_t rounded =
-        (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
-    bool done = unmap_pages(address, rounded);
+    bool done = unmap_pages(address, round_up(bytes));
     if (done)
-        account_unmapped(rounded);
+        account_unmapped(round_up(bytes));
     errno = saved;
     return done;
 }

@@ -144,7 +144,7 @@ static struct slab *reuse(unsigned class, uint32_t owner, enum slab_set set)
 static void make_present(struct slab *slab)
 {
     uint32_t bytes = (uint32_t)slab_bytes(slab);
-    if (slab->present >= bytes && slab->purged_pages == 0)
+    if (slab->present >= bytes && slab_purged_pages(slab) == 0)
         return;
     if (os_populate((void *)slab->base, bytes)) {
         slab_pages_used(slab, 0, bytes);
@@ -171,7 +171,7 @@ struct slab *slab_choose(struct slab_source *source, unsigned class)
         return NULL;
     bool fresh = atomic_load_explicit(&slab->carved, memory_order_relaxed) == 0;
     uint32_t pages = (uint32_t)(slab_bytes(slab) >> PAGE_SHIFT);
-    if (fresh || slab->purged_pages > pages / 2) {
+    if (fresh || slab_purged_pages(slab) > pages / 2) {
         if (source->growth >= GROWTH_EAGER &&
             size_classes[class].slab_units == 1)
             make_present(slab);
@@ -212,7 +212,7 @@ static size_t take_range(struct slab *slab, uint32_t from, uint32_t to,
         if (atomic_load_explicit(state, memory_order_acquire) == BLOCK_REST) {
             atomic_store_explicit(state, BLOCK_OUT, memory_order_relaxed);
             uint32_t offset = index * size;
-            if (slab->purged_pages != 0)
+            if (slab_purged_pages(slab) != 0)
                 slab_pages_used(slab, offset, offset + size);
             blocks[count++] = (void *)(slab->base + offset);
         }
@@ -314,13 +314,14 @@ static struct slab *choose_rested(const struct slab_source *source,
     if (slab == NULL)
         return NULL;
     /* A look only: it stays in the set, and as old as it is. */
-    if (atomic_load_explicit(&slab->resting, memory_order_relaxed) < wanted) {
+    if (atomic_load_explicit(&slab->resting, memory_order_relaxed) < wanted ||
+        slab_purged_pages(slab) != 0) {
         slab_index_add(class, set, slab->number);
         return NULL;
     }
     if (!slab_hold(slab))
         return NULL;
-    if (slab->purged_pages != 0) {
+    if (slab_purged_pages(slab) != 0) { /* by now */
         slab_unhold(slab);
         return NULL;
     }

@@ -60,7 +60,8 @@ struct slab {
      * holder's alone, to be taken without a look at what others do. */
     _Atomic(uint64_t) local_free;
     uint64_t local_all;          /* a bit for each block carved */
-    uint32_t purged_pages;       /* bits set in: */
+    /* Bits set in `purged`; only the holder writes. */
+    _Atomic(uint32_t) purged_pages;
     uint64_t purged[PAGE_WORDS]; /* a bit for each page given back */
 
     /* Of each block, its enum block_state. */
@@ -105,6 +106,18 @@ void slab_share_local(struct slab *slab);
 
 /* Enters a slab that nobody holds in the sets where it belongs. */
 void slab_list(struct slab *slab);
+
+/* The pages that were given back and not used since.  Relaxed: to others than
+ * the holder a hint. */
+static inline uint32_t slab_purged_pages(const struct slab *slab)
+{
+    return atomic_load_explicit(&slab->purged_pages, memory_order_relaxed);
+}
+
+static inline void slab_set_purged_pages(struct slab *slab, uint32_t pages)
+{
+    atomic_store_explicit(&slab->purged_pages, pages, memory_order_relaxed);
+}
 
 /* Notes bytes that came to rest, or (negative) were taken. */
 static inline void slab_add_dirty(int64_t bytes)

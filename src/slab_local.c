@@ -128,7 +128,7 @@ static void *take_lowest(struct slab *slab)
     uint32_t size = size_classes[slab->class].size;
     uint64_t bits = local_free(slab);
     uint32_t index = (uint32_t)__builtin_ctzll(bits);
-    if (slab->purged_pages != 0)
+    if (slab_purged_pages(slab) != 0)
         slab_pages_used(slab, index * size, (index + 1) * size);
     atomic_store_explicit(&slab->states[index], BLOCK_OUT,
                           memory_order_relaxed);

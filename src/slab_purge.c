@@ -20,6 +20,7 @@ enum {
     RANGE_EFFORT = 1,
     PAGE_EFFORT_ALONE = 2,
     RANGE_EFFORT_ALONE = 8,
+    STATES_TO_AN_EFFORT = 256, /* that are looked at */
     STEP_SLABS_MAX = 8,
     RANGES_MAX = 64,
     TRIM_EFFORT = 1 << 20, /* more than a slab takes */
@@ -109,7 +110,7 @@ void slab_pages_used(struct slab *slab, uint32_t start, uint32_t end)
         slab->purged[page / PAGE_WORD_BITS] &= ~page_bit(page);
         used++;
     }
-    slab->purged_pages -= used;
+    slab_set_purged_pages(slab, slab_purged_pages(slab) - used);
     count_purged(-((int64_t)used << PAGE_SHIFT));
 }
 
@@ -157,7 +158,7 @@ static size_t range_purged(const struct iovec *range)
         purged += !page_is_purged(slab, page);
         slab->purged[page / PAGE_WORD_BITS] |= page_bit(page);
     }
-    slab->purged_pages += purged;
+    slab_set_purged_pages(slab, slab_purged_pages(slab) + purged);
     if (ahead != 0 && last << PAGE_SHIFT >= slab->present)
         slab->present = 0;
     count_purged((int64_t)purged << PAGE_SHIFT);
@@ -186,6 +187,11 @@ static void purge_end(struct purge *purge)
     purge->slab_count = 0;
 }
 
+static void make_effort(struct purge *purge, uint32_t effort)
+{
+    purge->effort -= effort < purge->effort ? effort : purge->effort;
+}
+
 /* Collects the pages that lie wholly in a byte range, unless all of them are
  * given back already, as far as the effort goes. */
 static void collect_range(struct purge *purge, struct slab *slab,
@@ -203,8 +209,8 @@ static void collect_range(struct purge *purge, struct slab *slab,
         (purge->effort + purge->page_effort - 1) / purge->page_effort;
     if (last - first > most)
         last = first + most;
-    uint32_t cost = (last - first) * purge->page_effort + purge->range_effort;
-    purge->effort -= cost < purge->effort ? cost : purge->effort;
+    make_effort(purge,
+                (last - first) * purge->page_effort + purge->range_effort);
     if (purge->range_count == RANGES_MAX)
         purge_ranges(purge);
     purge->ranges_ever++;
@@ -262,6 +268,7 @@ static void collect_slab(struct purge *purge, struct slab *slab)
     }
     /* With no effort left there may be more to give back. */
     slab_expect_purge(slab, purge->effort == 0 ? 0 : resting);
+    make_effort(purge, carved / STATES_TO_AN_EFFORT);
     if (purge->ranges_ever != ranges)
         purge->slabs[purge->slab_count++] = slab;
     else

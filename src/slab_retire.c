@@ -38,7 +38,7 @@ static void uncount(const struct slab *slab)
 {
     uint64_t blocks = load(&slab->carved);
     uint64_t bytes = blocks * size_classes[slab->class].size;
-    int64_t purged = (int64_t)slab->purged_pages << PAGE_SHIFT;
+    int64_t purged = (int64_t)slab_purged_pages(slab) << PAGE_SHIFT;
     atomic_fetch_sub_explicit(&slab_sums.carved_blocks, blocks,
                               memory_order_relaxed);
     atomic_fetch_sub_explicit(&slab_sums.carved_bytes, bytes,
@@ -60,7 +60,7 @@ static void forget(struct slab *slab)
     atomic_store_explicit(&slab->purge_at, UINT32_MAX, memory_order_relaxed);
     slab->cursor = 0;
     slab->present = 0;
-    slab->purged_pages = 0;
+    slab_set_purged_pages(slab, 0);
     memset(slab->purged, 0, sizeof(slab->purged));
 }
 

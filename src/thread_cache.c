@@ -22,7 +22,7 @@ enum {
     /* Misses after which a bin is looked at, whether it is still in use. */
     IDLE_INTERVAL = 16,
     /* Magazines or bins that a step of a flush hands on. */
-    FLUSH_STEP = 16,
+    FLUSH_STEP = 4,
     /* Of so many, one looks for what large blocks left and nobody wants. */
     DROP_INTERVAL = 32,
 };

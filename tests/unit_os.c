@@ -77,6 +77,30 @@ static void what_was_not_mapped_is_in_no_peak(void **state)
     assert_true(os_unmap(address, MIB));
 }
 
+static int refuse_munmap(void *address, size_t length)
+{
+    (void)address, (void)length;
+    errno = ENOMEM;
+    return -1;
+}
+
+/* As at the limit of mappings. */
+static void what_cannot_be_cut_off_is_counted(void **state)
+{
+    enum { ALIGNMENT = 64 << 20 };
+    size_t before = os_mapped_bytes();
+
+    (void)state;
+    os_calls.munmap = refuse_munmap;
+    char *address = os_map_aligned(MIB, ALIGNMENT);
+    char *other = os_map_aligned(MIB, ALIGNMENT);
+    os_calls.munmap = munmap;
+    assert_non_null(address);
+    assert_in_range(os_mapped_bytes() - before, ALIGNMENT, 3 * ALIGNMENT);
+    assert_true(os_unmap(address, MIB));
+    assert_true(os_unmap(other, MIB));
+}
+
 static size_t longest_advice, all_advice;
 
 static int note_length(void *address, size_t length, int advice)
@@ -692,6 +716,7 @@ int main(void)
         cmocka_unit_test(mappings_are_zero_and_aligned),
         cmocka_unit_test(what_is_mapped_is_counted),
         cmocka_unit_test(what_was_not_mapped_is_in_no_peak),
+        cmocka_unit_test(what_cannot_be_cut_off_is_counted),
         cmocka_unit_test(pages_are_made_present_in_pieces),
         cmocka_unit_test(purged_pages_read_as_zero),
         cmocka_unit_test(pages_are_present_once_they_are_written),

@@ -195,7 +195,7 @@ mutant any_idle_cache_will_do plain src/thread_cache_idle.c \
 mutant a_left_cache_is_lost_to_the_next_one plain src/thread_cache_idle.c \
     's/if (before != NULL)/if (false)/' thread_exit short_threads
 mutant a_left_cache_is_flushed_at_once plain src/thread_cache.c \
-    's/FLUSH_STEP = 16/FLUSH_STEP = 1 << 20/' unit_thread_cache
+    's/FLUSH_STEP = 4/FLUSH_STEP = 1 << 20/' unit_thread_cache
 mutant a_left_cache_is_nobodys plain src/thread_cache_idle.c \
     's/since + age <= now ? take_left(place) : NULL/NULL/' thread_exit
 mutant a_left_cache_is_anybodys_at_once plain src/thread_cache_idle.c \
