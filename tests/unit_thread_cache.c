@@ -134,22 +134,47 @@ static void *leave_blocks(void *unused)
     return unused;
 }
 
-/* When memory has run out, nothing of the class is left, and caches have been
+/* A block without the measures against a shortage. */
+static void *allocate_plainly(size_t size)
+{
+    struct cache *cache = thread_enter();
+
+    require(cache != NULL);
+    void *block = cache_allocate_slow(cache, size_class_of(size));
+    thread_leave(cache);
+    return block;
+}
+
+static void *allocate_in_need(size_t size)
+{
+    return partyalloc_allocate(size, ANY_TYPE);
+}
+
+/* Allocates until there is none; a list of the blocks. */
+static void **take_all(size_t size, void *from(size_t size), void **list)
+{
+    void **block;
+
+    while ((block = from(size)) != NULL) {
+        *block = list;
+        list = block;
+    }
+    return list;
+}
+
+/* When memory has run out, nothing of the class is left, and then caches are
  * emptied of all others. */
 static void run_out_of_memory_now(void)
 {
     size_t size = size_classes[LEFT_CLASS].size;
-    void *list = NULL;
     void **block;
 
     os_set_limit(os_mapped_bytes());
-    while ((block = partyalloc_allocate(size, ANY_TYPE)) != NULL) {
-        *block = list;
-        list = block;
-    }
-    os_set_limit(0);
+    void **list = take_all(size, allocate_plainly, NULL);
     assert_null(depot_take_any(LEFT_CLASS));
     assert_null(depot_take_one(LEFT_CLASS));
+    list = take_all(size, allocate_in_need, list);
+    os_set_limit(0);
     assert_int_equal(totals().blocks, 0);
     while ((block = list) != NULL) {
         list = *block;
@@ -919,6 +944,12 @@ static void *take_all_without_a_cache(void *argument)
     size_t size = size_classes[visitor->class].size;
     size_t count = 0;
 
+    while (count < MANY &&
+           (blocks[count] = cache_allocate_without(visitor->class)) != NULL)
+        count++;
+    /* What lies in the depot is had as well, when the slabs are empty. */
+    require(count == MANY || depot_take_any(visitor->class) == NULL);
+    require(count == MANY || depot_take_one(visitor->class) == NULL);
     errno = 0;
     while (count < MANY &&
            (blocks[count] = partyalloc_allocate(size, ANY_TYPE)) != NULL)
@@ -927,9 +958,6 @@ static void *take_all_without_a_cache(void *argument)
     require(errno == ENOMEM || count == MANY);
     require(count >= visitor->wanted);
     require_disjoint(blocks, count);
-    /* What lies in the depot is had as well, when the slabs are empty. */
-    require(count == MANY || depot_take_any(visitor->class) == NULL);
-    require(count == MANY || depot_take_one(visitor->class) == NULL);
     for (size_t i = 0; i < count; i++)
         release(blocks[i]);
     return NULL;

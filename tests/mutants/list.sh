@@ -117,9 +117,9 @@ mutant memory_runs_out_for_a_full_cache plain src/thread_cache.c \
     's/return block != NULL ? block : take_last(cache, class);/return block;/' \
     unit_thread_cache
 mutant what_was_left_is_taken_in_steps_only plain src/shortage.c \
-    '/for_small/,/^}/s/^    {hand_on_all_left, 1},//' thread_exit unit_claim
+    '/for_small/,/^}/s/^    {hand_on_all_left, 1},//' unit_thread_cache
 mutant what_was_left_is_taken_at_once plain src/shortage.c \
-    's/^    {hand_on_some_left, LEFT_STEPS_MAX},//' unit_claim thread_exit
+    's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = 1/' unit_thread_cache
 
 mutant what_lies_idle_in_the_depot_stays plain src/upkeep.c \
     's/ \&\& depot_drain_idle_step())/ \&\& false)/' unit_depot
@@ -206,8 +206,7 @@ mutant a_successor_gets_anothers_blocks plain src/thread_cache.c \
     '/^void cache_flush_for_successor/,/^}/s/cache_flush_foreign(cache, class);/;/' \
     thread_exit
 mutant memory_runs_out_beside_a_left_cache plain src/shortage.c \
-    's/return cache_flush_left(0);/return false;/;s/cache_flush_all_left();//' \
-    thread_exit
+    's/return cache_flush_left(0);/return false;/' unit_thread_cache
 mutant memory_never_runs_out_for_who_borrows_a_cache plain src/shortage.c \
     's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = INT_MAX/' unit_claim thread_exit
 mutant a_trim_passes_left_caches_by plain src/upkeep.c \
@@ -293,7 +292,7 @@ mutant a_slab_is_held_by_two plain src/slab.c \
 mutant a_fork_counts_nothing_anew plain src/thread.c \
     's/^    cache_count_anew(cache);//' unit_claim
 mutant a_fork_counts_a_block_twice plain src/slab_local.c \
-    '/^void slab_count_anew/,/^}/s/set_local_free(slab, 0);//' unit_slab
+    '/^void slab_count_anew/,/^}/s/set_local_free(slab, 0);//' unit_claim
 mutant a_fork_does_not_count_what_is_dirty plain src/slab_local.c \
     '/^void slab_count_anew/,/^}/s/(int64_t)resting - before/0/' unit_slab
 mutant what_is_not_counted_yet_is_taken plain src/slab.c \
