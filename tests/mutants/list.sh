@@ -145,7 +145,8 @@ mutant a_slab_with_a_block_is_as_good plain src/slab.c \
 mutant a_spared_slab_has_the_owner_of_another plain src/slab.c \
     '/^static struct slab .*choose_rested/,/^}/s/adopt(slab, source->owner);//' unit_slab
 mutant a_slab_without_pages_is_as_good plain src/slab.c \
-    's/if (slab->purged_pages != 0) {/if (false) {/' unit_slab
+    '/^static struct slab \*choose_rested/,/^}/s/slab_purged_pages(slab) != 0/false/' \
+    unit_slab
 mutant a_slab_keeps_its_owner plain src/slab.c \
     's/ || !changes_owner(slab))/ || true)/' unit_slab
 mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
@@ -654,7 +655,7 @@ mutant what_was_not_moved_counts_twice_in_a_child plain src/os_linux.c \
     '/^bool os_unmap_for_move/,/^}/s/account_moved(moved)/account_moved(0)/' \
     unit_os
 mutant what_is_unmapped_stays_counted plain src/os_linux.c \
-    '/^bool os_unmap/,/^}/s/account_unmapped(rounded)/account_unmapped(0)/' \
+    '/^bool os_unmap/,/^}/s/account_unmapped(round_up(bytes))/account_unmapped(0)/' \
     unit_os system_call_faults
 mutant a_free_changes_errno plain src/os_linux.c \
     's/errno = saved;/;/' unit_os system_call_faults small_machine
