@@ -141,7 +141,8 @@ mutant a_held_slab_is_carved_for_single_blocks_first plain src/slab_local.c \
     's/if (hold_another(source, slab_choose_rested(source, class, 1)))/if (false)/' \
     unit_slab
 mutant a_slab_with_a_block_is_as_good plain src/slab.c \
-    's/memory_order_relaxed) < wanted) {$/memory_order_relaxed) < 1) {/' unit_slab
+    '/^static struct slab .*choose_rested/,/^}/s/memory_order_relaxed) < wanted/memory_order_relaxed) < 1/' \
+    unit_slab
 mutant a_spared_slab_has_the_owner_of_another plain src/slab.c \
     '/^static struct slab .*choose_rested/,/^}/s/adopt(slab, source->owner);//' unit_slab
 mutant a_slab_without_pages_is_as_good plain src/slab.c \
