@@ -331,8 +331,8 @@ EXPORTED void *partyalloc_reallocate_aligned(void *pointer, size_t size,
     if (pointer == NULL)
         return partyalloc_allocate_aligned(size, alignment, memory_type_id);
     size_t usable = usable_size(pointer, "invalid reallocate");
-    /* Pages that move come to a multiple of UNIT_BYTES; none move when the block
-     * gets no longer. */
+    /* Pages that move come to a multiple of UNIT_BYTES; none move when the
+     * block gets no longer. */
     bool stays = ((uintptr_t)pointer & (alignment - 1)) == 0 &&
                  (alignment <= UNIT_BYTES || size <= usable);
     void *block = stays ? resize(pointer, usable, size) : NULL;

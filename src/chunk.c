@@ -101,8 +101,8 @@ static size_t drop(span from)
     return bytes != 0 && os_unmap((void *)span_base(from), bytes) ? bytes : 0;
 }
 
-/* Maps a chunk and keeps its first units.  The rest is for all, in place of what
- * was too short; unless another thread has brought a chunk meanwhile. */
+/* Maps a chunk and keeps its first units.  The rest is for all, in place of
+ * what was too short; unless another thread has brought a chunk meanwhile. */
 static SLOW_PATH uintptr_t grow_slow(unsigned units)
 {
     span before = atomic_load_explicit(&current, memory_order_relaxed);

@@ -28,7 +28,8 @@ bool chunk_has_reserved(unsigned units);
 /* Maps the first chunk, unless there is one. */
 void chunk_map_ahead(void);
 
-/* Unmaps what is mapped and not granted yet, nor reserved.  Returns the bytes. */
+/* Unmaps what is mapped and not granted yet, nor reserved.  Returns the
+ * bytes. */
 size_t chunk_drop(void);
 
 /* Maps `bytes` with all pages present, for chunk_grant() to prefer, and

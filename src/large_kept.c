@@ -9,8 +9,8 @@
 #include "page_map.h"
 
 enum {
-    /* Tries to take a range when other threads are faster, or the system refuses
-     * to unmap it. */
+    /* Tries to take a range when other threads are faster, or the system
+     * refuses to unmap it. */
     TRIES_MAX = 8,
     /* Ranges are unmapped by so many units at a time: the kernel needs about
      * 10 us for their pages, and no less for half as many (doc/design.md). */

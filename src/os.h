@@ -81,8 +81,8 @@ size_t os_purge_ranges(const struct iovec *ranges, size_t count);
 /* Whether the system has been seen to do that. */
 bool os_purges_ranges_at_once(void);
 
-/* Makes the pages present and writable ahead of use, in a few calls instead of a
- * fault each.  A hint: false when the system cannot, for some or all. */
+/* Makes the pages present and writable ahead of use, in a few calls instead
+ * of a fault each.  A hint: false when the system cannot, for some or all. */
 bool os_populate(void *address, size_t bytes);
 
 /* Whether all pages are present, of at most OS_PRESENT_MAX bytes.  A hint:
@@ -112,10 +112,10 @@ void *os_map_for_move(size_t bytes, size_t moved);
  * copying; `from` is unmapped by it.  False: nothing changed. */
 bool os_move(void *from, size_t moved, void *to, size_t bytes);
 
-/* Unmaps what os_map_for_move() has mapped and nothing was moved to; not what
- * another thread has mapped there since, which a failed move lets happen.  False
- * when the system refuses: it is then still mapped and accounted as a whole,
- * whatever the limit. */
+/* Unmaps what os_map_for_move() has mapped and nothing was moved to; not
+ * what another thread has mapped there since, which a failed move lets
+ * happen.  False when the system refuses: it is then still mapped and
+ * accounted as a whole, whatever the limit. */
 bool os_unmap_for_move(void *to, size_t bytes, size_t moved);
 
 /* A cap on the bytes mapped; 0 for none. */

@@ -57,8 +57,8 @@ struct os_calls os_calls = {
 enum {
     /* How often a call that the kernel asks to repeat is repeated. */
     EAGAIN_RETRIES = 8,
-    /* Pages are made present so many bytes at a time: the kernel lets nobody map
-     * meanwhile. */
+    /* Pages are made present so many bytes at a time: the kernel lets nobody
+     * map meanwhile. */
     POPULATE_STEP = 256 << 10,
 };
 
@@ -90,9 +90,9 @@ static bool unmap_pages(void *address, size_t bytes)
     return os_calls.munmap(address, bytes) == 0;
 }
 
-/* Unmaps what is not accounted.  If the system refuses (a process at its limit
- * of mappings), that address space is lost, and accounted from now on, as far as
- * it is whole units. */
+/* Unmaps what is not accounted.  If the system refuses (a process at its
+ * limit of mappings), that address space is lost, and accounted from now on,
+ * as far as it is whole units. */
 static void give_up(char *address, size_t bytes)
 {
     if (!unmap_pages(address, bytes))
@@ -332,9 +332,9 @@ bool os_grow(void *address, size_t old_bytes, size_t new_bytes)
     return done;
 }
 
-/* The end of user space, which may be smaller than ADDRESS_BITS: on aarch64 39,
- * 42 or 47 bits.  What the kernel puts on the first stack lies in its upper half.
- */
+/* The end of user space, which may be smaller than ADDRESS_BITS: on aarch64
+ * 39, 42 or 47 bits.  What the kernel puts on the first stack lies in its
+ * upper half. */
 static size_t user_space(void)
 {
 #ifdef __x86_64__
@@ -348,8 +348,9 @@ static size_t user_space(void)
  * Whether a range is one mapping to the kernel.  Ranges side by side become
  * one when they are mapped, but not once pages were moved or the process has
  * forked.  Asked by a growth in place that can never be done, since it ends
- * where user space does; the kernel looks at the range first.  Of a length that is
- * more than user space it may not (EINVAL, as Linux 6.18): that is no answer.
+ * where user space does; the kernel looks at the range first.  Of a length that
+ * is more than user space it may not (EINVAL, as Linux 6.18): that is no
+ * answer.
  */
 static bool is_one_mapping(void *address, size_t bytes)
 {

@@ -3,8 +3,8 @@
  * The page map: what every address of the process is to us.
  *
  * Two levels.  The root has one slot for each 4 GiB of the user address space
- * (ADDRESS_BITS), a leaf one entry and one descriptor for each unit of 64 KiB.  Leaves
- * are made when first needed and live as long as the process.
+ * (ADDRESS_BITS), a leaf one entry and one descriptor for each unit of 64 KiB.
+ * Leaves are made when first needed and live as long as the process.
  *
  * An entry is one word that answers the two questions of a free in one load:
  *
@@ -47,9 +47,10 @@ enum {
 
 /*
  * Written before the block's address is given out, so that whoever rightly
- * frees the block sees it; a stray pointer's reader sees old or new.  On a weakly
- * ordered processor that may be a slab's entry without a descriptor, for as long
- * as the slab is being made: the process stops then by a segmentation fault.
+ * frees the block sees it; a stray pointer's reader sees old or new.  On a
+ * weakly ordered processor that may be a slab's entry without a descriptor, for
+ * as long as the slab is being made: the process stops then by a segmentation
+ * fault.
  */
 struct page_map_leaf {
     _Atomic(uint32_t) entries[LEAF_UNITS];

@@ -159,10 +159,10 @@ static void after_fork_in_child(void)
     depot_settle();
 }
 
-/* Early, so that the key gets a low index and is there for the first thread; and
- * while there is one thread, so that none has to map memory beside others that
- * touch theirs for the first time, which makes each wait for all.  Whoever calls
- * before this runs gets it all made as well. */
+/* Early, so that the key gets a low index and is there for the first thread;
+ * and while there is one thread, so that none has to map memory beside
+ * others that touch theirs for the first time, which makes each wait for
+ * all.  Whoever calls before this runs gets it all made as well. */
 __attribute__((constructor)) static void load(void)
 {
     make_key();

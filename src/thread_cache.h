@@ -211,8 +211,9 @@ void cache_look_at_threads(void);
  * caches whose threads have not run since. */
 void cache_flush_unused(void);
 
-/* The same for one of the next few caches, if its thread has been idle: as much
- * as takes some ten microseconds.  False: none of these has anything to give. */
+/* The same for one of the next few caches, if its thread has been idle: as
+ * much as takes some ten microseconds.  False: none of these has anything to
+ * give. */
 bool cache_flush_unused_step(void);
 
 /* Notes that the calling thread has a cache. */
@@ -235,9 +236,9 @@ void cache_free_without(uint32_t entry, void *block);
 /* Hands all blocks on, and lets go of all slabs. */
 void cache_flush(struct cache *cache);
 
-/* In the child of a fork, of a cache whose thread, or who had claimed it, may have
- * been stopped anywhere: sets the counts of its slabs straight, before it is
- * flushed. */
+/* In the child of a fork, of a cache whose thread, or who had claimed it,
+ * may have been stopped anywhere: sets the counts of its slabs straight,
+ * before it is flushed. */
 void cache_count_anew(struct cache *cache);
 
 /* The same of all else, when it has been flushed.  It is entered then. */
