@@ -308,7 +308,7 @@ _Noreturn void large_free_gone(const void *pointer)
 }
 
 /* Ends the life of a block; the one who does has its mapping. */
-static block_word retire(void *block)
+static block_word end_life(void *block)
 {
     block_word word = word_at(block);
     if ((word & BLOCK_MARK) == 0)
@@ -322,7 +322,7 @@ static block_word retire(void *block)
 
 /* Keeps memory, and gives a piece back of what is too much.  Not all of it: to
  * unmap 4 MiB takes 200 us and more, to leave them for a while a lot less. */
-static void keep(uintptr_t base, size_t bytes)
+static void keep_within_bound(uintptr_t base, size_t bytes)
 {
     kept_give(base, bytes);
     kept_drop_step(kept_bound(), !option_quiet());
@@ -330,12 +330,12 @@ static void keep(uintptr_t base, size_t bytes)
 
 void large_free(void *block)
 {
-    block_word word = retire(block);
+    block_word word = end_life(block);
     SUB(sums.live_blocks, 1);
     SUB(sums.live_bytes, usable_of(word));
     if ((word & BLOCK_SAMPLE) != 0)
         pages_judge(block, usable_of(word));
-    keep((uintptr_t)block, mapped_of(word));
+    keep_within_bound((uintptr_t)block, mapped_of(word));
 }
 
 size_t large_usable_size(const void *block, const char *what)

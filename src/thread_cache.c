@@ -297,10 +297,10 @@ void cache_free_slow(struct cache *cache, uint32_t entry, void *block)
         bool any = false;
         if (cache_is_medium(cache, class))
             any = cache_free_medium(cache, class, mine, block);
-        else if (!make_room(cache, class, cursor))
+        else if (!make_room(cache, class, cursor) ||
+                 /* If it fails now, another thread frees the same block. */
+                 !bins_push(&cache->bins, leaf, view, block))
             any = cache_free_one(cache, class, block);
-        else
-            bins_push(&cache->bins, leaf, view, block);
         /* Once, however many blocks it was. */
         if (any)
             give_back_step(cache);
