@@ -54,14 +54,18 @@ void *partyalloc_allocate(size_t size, uint32_t memory_type_id);
  *     partyalloc: invalid free of 0x7f0123456789
  *     partyalloc: double free of 0x7f0123456780
  *
- * Found at this call: a pointer to memory that carries no blocks, a misaligned
- * one, a block freed twice in a row, and whatever is wrong with a pointer into a
- * slab (64 KiB or more of small blocks of one size) of another thread.  Found
- * when it leaves the thread's cache: in a slab of the thread's own, every other
- * double free, an interior pointer, and one to where no block was made yet.
- * Until then the cache may hand out what was freed, without a look: so a block
- * freed twice can be allocated twice, and what is handed out so may never be
- * found.  With PARTYALLOC_OPTION_CHECKED all are found at this call.
+ * Found at this call:
+ * - a misaligned pointer, and one to memory that has no small blocks (of up to
+ *   256 KiB), where no large block starts either;
+ * - in a slab (64 KiB or more of small blocks of one size) of another thread,
+ *   where no block starts or none was made yet, and a free block, unless it
+ *   lies in the cache of a thread, as one to be allocated next;
+ * - a block freed twice in a row by one thread.
+ * Everything else is found when the block leaves the cache of a thread.  Until
+ * then caches hand out what was freed without a look: a block freed twice can
+ * be allocated twice, and the call that is stopped, if one is, may be rightful.
+ * With PARTYALLOC_OPTION_CHECKED all of it is found at this call.  The details
+ * are in partyalloc_free(3).
  */
 void partyalloc_free(void *pointer, uint32_t memory_type_id);
 
@@ -109,7 +113,7 @@ void *partyalloc_reallocate_aligned(void *pointer, size_t size,
 /*
  * The number of bytes that the block really has, all of them usable; at least
  * the size it was allocated with.  0 for NULL.  A pointer that is not a
- * block's start stops the process, with "invalid usable_size"; for freed blocks
+ * block's start stops the process, with "invalid usable_size"; for free blocks
  * what is said of partyalloc_reallocate() holds.
  */
 size_t partyalloc_usable_size(const void *pointer);
