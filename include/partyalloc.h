@@ -3,8 +3,8 @@
  * partyalloc: the memory allocator that a multithreaded title installs as its
  * PlayFab Party memory callbacks.
  *
- *     PartyManager::GetSingleton().SetMemoryCallbacks(partyalloc_allocate,
- *                                                     partyalloc_free);
+ *     Party::PartyManager::SetMemoryCallbacks(partyalloc_allocate,
+ *                                             partyalloc_free);
  *
  * What holds for every function below, unless its own text says otherwise:
  *
@@ -13,7 +13,8 @@
  *   until the process is gone: in constructors, in destructors of thread-local
  *   objects and of pthread keys, in atexit handlers, in the child after fork().
  *   No initialisation call exists or is needed.
- * - Async-signal safety: none.  Do not call from a signal handler.
+ * - Async-signal safety: none but partyalloc_version().  Call no other
+ *   function from a signal handler.
  * - memory_type_id is PlayFab's opaque category.  No decision depends on it,
  *   and it need not be equal on allocate and free.
  * - Running out of memory is a NULL result, never the end of the process.
