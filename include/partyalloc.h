@@ -210,16 +210,19 @@ int partyalloc_stop_service_thread(void);
  * given in the environment, as a decimal number, under the name on the right.
  */
 enum partyalloc_option {
-    /* 1: find every double free, every interior pointer and every other one that
-     * is no live block's, at its free.  Slower by a small factor.  Default 0. */
-    PARTYALLOC_OPTION_CHECKED = 1,     /* PARTYALLOC_CHECKED */
+    /* 1: find every double free, every interior pointer and every other one
+     * that is no live block's, at its free.  Slower by a small factor.
+     * Default 0. */
+    PARTYALLOC_OPTION_CHECKED = 1, /* PARTYALLOC_CHECKED */
     /* 1: ask for transparent huge pages for blocks of 4 MiB and more.
      * Default 0: the system's setting is left alone. */
-    PARTYALLOC_OPTION_HUGE_PAGES = 2,  /* PARTYALLOC_HUGE_PAGES */
-    /* The most bytes that one thread's cache may hold in blocks of up to the
-     * 128th part of that.  Of each class of longer blocks it keeps up to 16, or
-     * twice these bytes, and a few slabs.  Default 524288. */
-    PARTYALLOC_OPTION_CACHE_BYTES = 3  /* PARTYALLOC_CACHE_BYTES */
+    PARTYALLOC_OPTION_HUGE_PAGES = 2, /* PARTYALLOC_HUGE_PAGES */
+    /* The most bytes of short blocks that one thread's cache may hold; short
+     * are blocks of at most a 128th of it (4 KiB).  Of each larger class it
+     * keeps at most 16 blocks, or as many as twice this value holds if that is
+     * fewer, and up to eight slabs in use.
+     * Default 524288, at most 67108864. */
+    PARTYALLOC_OPTION_CACHE_BYTES = 3 /* PARTYALLOC_CACHE_BYTES */
 };
 
 /*
