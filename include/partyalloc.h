@@ -129,7 +129,8 @@ size_t partyalloc_good_size(size_t size);
 /*
  * Hands everything that the calling thread's cache holds to the other threads.
  * Worth calling before a thread sleeps for long.  (Does nothing while another
- * thread's partyalloc_trim() or partyalloc_maintain() is just at that cache.)
+ * thread's partyalloc_trim() or partyalloc_maintain() is working on that cache
+ * at that moment.)
  */
 void partyalloc_thread_flush(void);
 
@@ -137,9 +138,9 @@ void partyalloc_thread_flush(void);
  * Gives every page back to the system that carries no live block: from the
  * depot, the slabs, what is kept of large blocks and the caches of exited
  * threads.  Of other threads it reaches what is free in the slabs that they
- * hold, and in their caches all but some blocks of each size class; not if they
- * run at that moment or memory has been reserved, nor where the system has no
- * membarrier(2), which came with Linux 4.14.  A thread itself reaches all of
+ * hold, and in their caches all but some blocks of each size class.  It skips
+ * threads that are running, and all of them once memory is reserved or where
+ * membarrier(2) is missing (before Linux 4.14).  A thread itself reaches all of
  * its own by partyalloc_thread_flush().  Of memory that is locked (mlockall(2))
  * only what is kept of large blocks goes back.
  *
@@ -164,18 +165,17 @@ size_t partyalloc_maintain(uint64_t budget_ns);
 
 /*
  * Maps and touches `bytes` of memory, and all metadata that goes with it, for
- * blocks of small sizes (at most 256 KiB).  While what the title has at most
- * of each size class at once fits into it, no allocate or free on a thread
- * that has allocated before makes a kernel call or takes a page fault, whatever
- * was used and given back before: reserved memory comes first, and small blocks
- * that the title or its threads' caches have already get all their pages.  Slabs
- * keep their class, so a mix of sizes that changes needs room for the highest
- * moment of each: about twice the live bytes is a fair start; kernel_calls in
- * the statistics shows whether it was enough.  Reserved memory is never given
- * back, and from now on allocate and free give no other memory back either
- * (but for large blocks, if more is kept of them than a bound), but leave that
- * to partyalloc_maintain() and its like.  Calls add up.  (What is reserved in
- * pieces below 512 KiB may not do for the larger of the sizes.)
+ * small blocks (of up to 256 KiB).  As long as the sum of each size class's own
+ * peak fits into it, a thread that has allocated before makes no kernel call
+ * and takes no page fault in allocate or free, whatever was used and given back
+ * before.
+ *
+ * - Slabs keep their class, so add up the peak of each class: about twice the
+ *   live bytes is a fair start; kernel_calls in the statistics shows whether it
+ *   was enough.
+ * - Reserved memory is never given back.  From now on allocate and free give
+ *   back no other memory either, but for large blocks kept beyond a bound.
+ * - Calls add up; pieces below 512 KiB may not serve the largest sizes.
  *
  * Returns 0, or ENOMEM: nothing is reserved by the call then, and a smaller one
  * can be tried.
