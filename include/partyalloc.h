@@ -234,7 +234,8 @@ int partyalloc_set_option(enum partyalloc_option option, size_t value);
 /*
  * Statistics.  `size` is set by the caller to sizeof(struct partyalloc_stats),
  * so that the structure can grow: a library newer than its caller fills only
- * what the caller knows.
+ * what the caller knows, one that is older what it knows itself.  On return
+ * `size` says how many bytes were filled.
  *
  * Each figure is exact when no other thread is inside the allocator, and
  * otherwise a close estimate.  "Small" blocks are those of a size class (up to
@@ -263,20 +264,25 @@ struct partyalloc_stats {
     uint64_t purged_bytes;       /* of slab_bytes, given back to the system */
     uint64_t metadata_bytes;
     /* Events since the start of the process. */
-    uint64_t cache_misses;       /* allocations that the cache could not serve */
-    uint64_t cache_overflows;    /* frees that the cache could not take */
-    uint64_t depot_pushes;       /* magazines handed to the depot */
-    uint64_t depot_pops;         /* magazines taken from it */
-    uint64_t depot_retries;      /* compare-and-swaps of these that lost a race */
-    uint64_t slabs_carved;       /* slabs made */
-    uint64_t large_maps;         /* large blocks that were mapped anew */
-    uint64_t large_reuses;       /* large blocks that took kept memory */
-    uint64_t kernel_calls;       /* all of ours */
-    uint64_t threads;            /* thread caches made: the most threads at once */
+    uint64_t cache_misses;    /* allocations that the cache could not serve */
+    uint64_t cache_overflows; /* frees that the cache could not take */
+    uint64_t depot_pushes;    /* magazines handed to the depot */
+    uint64_t depot_pops;      /* magazines taken from it */
+    uint64_t depot_retries;   /* their compare-and-swaps that lost a race */
+    uint64_t slabs_carved;    /* slabs made, those given up since as well */
+    uint64_t large_maps;      /* large blocks that were mapped anew */
+    uint64_t large_reuses;    /* large blocks that took kept memory */
+    uint64_t kernel_calls;    /* all of ours */
+    uint64_t threads;         /* thread caches made: about the most threads at
+                                 once */
 };
 
-/* Fills `stats`.  Takes no lock.  Returns 0, or EINVAL when `stats` is NULL or
- * its `size` is too small to be one. */
+/*
+ * Fills `stats`.  Takes no lock.
+ *
+ * Returns 0, or EINVAL when `stats` is NULL or its `size` is smaller than the
+ * member `size` itself.
+ */
 int partyalloc_get_stats(struct partyalloc_stats *stats);
 
 /* The version of the library, as "major.minor.patch". */
