@@ -96,16 +96,19 @@ void *partyalloc_allocate_zeroed(size_t count, size_t size,
  * to PARTYALLOC_ALIGNMENT only, whatever the alignment of the old block.
  *
  * Returns the block, or NULL with errno set to ENOMEM: the old block is then
- * untouched and still the caller's.  A pointer that is not a live block stops
- * the process as it does in partyalloc_free(), with "invalid reallocate"; but a
- * freed block that still lies in a thread's cache of its own is found with
- * PARTYALLOC_OPTION_CHECKED only.
+ * untouched and still the caller's.  A block that gets no larger never fails.
+ *
+ * A pointer that is not a live block stops the process at this call, with
+ * "invalid reallocate".  A free block in the cache of a thread, as one to be
+ * allocated next, is found with PARTYALLOC_OPTION_CHECKED only.
  */
 void *partyalloc_reallocate(void *pointer, size_t size,
                             uint32_t memory_type_id);
 
 /*
- * As partyalloc_reallocate(), with the result aligned to `alignment`.
+ * As partyalloc_reallocate(), with the result aligned to `alignment`.  Where
+ * the block does not have that yet, a smaller size can fail as well.
+ *
  * Returns NULL with errno set to EINVAL when `alignment` is not a power of two.
  */
 void *partyalloc_reallocate_aligned(void *pointer, size_t size,
