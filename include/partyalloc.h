@@ -35,6 +35,22 @@ extern "C" {
 #define PARTYALLOC_ALIGNMENT 16
 
 /*
+ * What compilers may know: that a new block overlaps nothing else, and that
+ * whoever ignores the result has lost a block.  The former is no part of a
+ * function's type, so the Party pair has exactly the type that Party asks for.
+ * Sizes are not told (alloc_size), since all of partyalloc_usable_size() may
+ * be used; nor alignments (alloc_align), since clang warns of what
+ * partyalloc_allocate_aligned() answers with EINVAL, and of more than 4 GiB.
+ */
+#if defined(__GNUC__)
+#define PARTYALLOC_NEW         __attribute__((__malloc__))
+#define PARTYALLOC_RESULT_USED __attribute__((__warn_unused_result__))
+#else
+#define PARTYALLOC_NEW
+#define PARTYALLOC_RESULT_USED
+#endif
+
+/*
  * Allocates a block of at least `size` bytes, aligned to PARTYALLOC_ALIGNMENT,
  * with undefined contents.  Size 0 gives a block of its own as well.
  *
@@ -42,7 +58,7 @@ extern "C" {
  * NULL with errno set to ENOMEM when the memory cannot be had.  Sizes that
  * no address space has fail without a kernel call.
  */
-void *partyalloc_allocate(size_t size, uint32_t memory_type_id);
+void *partyalloc_allocate(size_t size, uint32_t memory_type_id) PARTYALLOC_NEW;
 
 /*
  * Gives back a block that any function of this header returned, whatever its
@@ -78,7 +94,8 @@ void partyalloc_free(void *pointer, uint32_t memory_type_id);
  * two, to ENOMEM when the memory cannot be had.
  */
 void *partyalloc_allocate_aligned(size_t size, size_t alignment,
-                                  uint32_t memory_type_id);
+                                  uint32_t memory_type_id)
+    PARTYALLOC_NEW PARTYALLOC_RESULT_USED;
 
 /*
  * As partyalloc_allocate() of `count` times `size` bytes, all of them zero.
@@ -87,7 +104,8 @@ void *partyalloc_allocate_aligned(size_t size, size_t alignment,
  * memory cannot be had.
  */
 void *partyalloc_allocate_zeroed(size_t count, size_t size,
-                                 uint32_t memory_type_id);
+                                 uint32_t memory_type_id)
+    PARTYALLOC_NEW PARTYALLOC_RESULT_USED;
 
 /*
  * Gives the block a size of at least `size` bytes, in place or by moving it.
@@ -103,7 +121,7 @@ void *partyalloc_allocate_zeroed(size_t count, size_t size,
  * allocated next, is found with PARTYALLOC_OPTION_CHECKED only.
  */
 void *partyalloc_reallocate(void *pointer, size_t size,
-                            uint32_t memory_type_id);
+                            uint32_t memory_type_id) PARTYALLOC_RESULT_USED;
 
 /*
  * As partyalloc_reallocate(), with the result aligned to `alignment`.  Where
@@ -112,7 +130,8 @@ void *partyalloc_reallocate(void *pointer, size_t size,
  * Returns NULL with errno set to EINVAL when `alignment` is not a power of two.
  */
 void *partyalloc_reallocate_aligned(void *pointer, size_t size,
-                                    size_t alignment, uint32_t memory_type_id);
+                                    size_t alignment, uint32_t memory_type_id)
+    PARTYALLOC_RESULT_USED;
 
 /*
  * The number of bytes that the block really has, all of them usable; at least
@@ -290,6 +309,9 @@ int partyalloc_get_stats(struct partyalloc_stats *stats);
 
 /* The version of the library, as "major.minor.patch". */
 const char *partyalloc_version(void);
+
+#undef PARTYALLOC_NEW
+#undef PARTYALLOC_RESULT_USED
 
 #ifdef __cplusplus
 }
