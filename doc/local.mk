@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 
-EXTRA_DIST += %D%/concurrency.md %D%/design.md %D%/performance.md
+EXTRA_DIST += %D%/concurrency.md %D%/design.md %D%/experiments.md \
+	%D%/performance.md
 
 # One page per group of functions.
 dist_man_MANS += \
@@ -56,4 +57,5 @@ lint-man:
 
 PHONY_TARGETS += lint-man
 
-dist_doc_DATA += %D%/concurrency.md %D%/design.md %D%/performance.md
+dist_doc_DATA += %D%/concurrency.md %D%/design.md %D%/experiments.md \
+	%D%/performance.md
