@@ -17,27 +17,32 @@ enum {
     WORKERS = 3, /* one of them at a time is frozen */
     FREEZES = UNDER_SANITIZER ? 30 : 400,
     FORKS = UNDER_SANITIZER ? 10 : 150,
-    /* Turns that the others together must take in that time. */
-    TURNS_MIN = 20,
-    PATIENCE_MS = 5000,
+    /* Turns that each of the others must take while one stands still, and
+     * after how many of its own this thread gives up. */
+    TURNS_MIN = 10,
+    PATIENCE_TURNS = 20000,
 };
 
 struct worker {
     pthread_t thread;
     struct random random;
     _Atomic(uint64_t) turns;
+    /* One for each: another could run off with the post for one that is on its
+     * way out of the handler. */
+    sem_t thaw;
 };
 
 static struct worker workers[WORKERS];
 static atomic_bool stop_workers;
-static sem_t frozen, thaw;
+static sem_t frozen;
 static void *_Atomic hands[256];
+static _Thread_local struct worker *self;
 
 static void freeze(int number)
 {
     (void)number;
     sem_post(&frozen);
-    while (sem_wait(&thaw) != 0)
+    while (sem_wait(&self->thaw) != 0)
         ;
 }
 
@@ -81,6 +86,7 @@ static void *work(void *argument)
 {
     struct worker *worker = argument;
 
+    self = worker;
     while (!atomic_load(&stop_workers)) {
         take_turn(&worker->random);
         atomic_fetch_add(&worker->turns, 1);
@@ -102,11 +108,12 @@ static void start_workers(void)
                                      .sa_flags = SA_RESTART};
 
     require(sigaction(SIGUSR1, &action, NULL) == 0);
-    require(sem_init(&frozen, 0, 0) == 0 && sem_init(&thaw, 0, 0) == 0);
+    require(sem_init(&frozen, 0, 0) == 0);
     atomic_store(&stop_workers, false);
     for (size_t i = 0; i < WORKERS; i++) {
         workers[i].random.state = i;
         atomic_store(&workers[i].turns, 0);
+        require(sem_init(&workers[i].thaw, 0, 0) == 0);
         require(pthread_create(&workers[i].thread, NULL, work, &workers[i])
                 == 0);
     }
@@ -131,30 +138,32 @@ static void freeze_worker(size_t number)
         ;
 }
 
-static void thaw_worker(void)
+static void thaw_worker(size_t number)
 {
-    require(sem_post(&thaw) == 0);
+    require(sem_post(&workers[number].thaw) == 0);
 }
 
-static uint64_t turns_of_others(size_t number)
+/* Whether each but one has taken its turns since it had taken so many. */
+static bool others_took_turns(size_t number, const uint64_t before[WORKERS])
 {
-    uint64_t turns = 0;
-
     for (size_t i = 0; i < WORKERS; i++)
-        if (i != number)
-            turns += atomic_load(&workers[i].turns);
-    return turns;
+        if (i != number
+            && atomic_load(&workers[i].turns) - before[i] < TURNS_MIN)
+            return false;
+    return true;
 }
 
 /* Whether each of the others goes on, and this thread too. */
 static bool others_go_on(size_t number)
 {
     struct random random = {number};
-    uint64_t before = turns_of_others(number);
+    uint64_t before[WORKERS];
 
-    for (int ms = 0; ms < PATIENCE_MS; ms++) {
+    for (size_t i = 0; i < WORKERS; i++)
+        before[i] = atomic_load(&workers[i].turns);
+    for (int i = 0; i < PATIENCE_TURNS; i++) {
         take_turn(&random);
-        if (turns_of_others(number) - before >= TURNS_MIN)
+        if (others_took_turns(number, before))
             return true;
         usleep(200);
     }
@@ -171,7 +180,7 @@ static void the_others_go_on_while_a_thread_stands_still(void **state)
         size_t number = i % WORKERS;
         freeze_worker(number);
         require(others_go_on(number));
-        thaw_worker();
+        thaw_worker(number);
         /* Another moment of its work each time. */
         usleep((useconds_t)random_below(&random, 300));
     }
@@ -201,7 +210,7 @@ static void a_child_lives_though_a_thread_stood_still(void **state)
         size_t number = i % WORKERS;
         freeze_worker(number);
         assert_child_succeeds(live_in_the_child, NULL);
-        thaw_worker();
+        thaw_worker(number);
         usleep((useconds_t)random_below(&random, 300));
     }
     end_workers();
