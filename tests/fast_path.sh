@@ -14,13 +14,15 @@ case $BUILD_COMPILER in
 esac
 test -z "$BUILD_EXTRAS" || skip_all "built with checks of its own"
 
-# The instructions of a function, without addresses and without padding.
+# The instructions of a function, without addresses, without padding (a nop of
+# two bytes is an xchg by name) and without the landing pad of -fcf-protection.
 code_of() {
     objdump -d --no-show-raw-insn "$library" |
         awk -v start="<$1>:" '
             $2 == start { inside = 1; next }
             inside && NF == 0 { exit }
-            inside && $2 !~ /^(nop|data16|cs|xchg)/ { $1 = ""; print }'
+            /xchg +%ax,%ax/ || $2 ~ /^(nop|data16|cs|endbr64)/ { next }
+            inside { $1 = ""; print }'
 }
 
 # From the entry to the first return, falling through every branch: what runs
