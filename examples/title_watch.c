@@ -23,6 +23,10 @@
 
 #include "title_thread.h"
 
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440 /* Linux 5.10 */
+#endif
+
 #define LENGTH(array) (sizeof(array) / sizeof(array)[0])
 
 static struct watched_call {
@@ -30,9 +34,16 @@ static struct watched_call {
     const char *name;
     _Atomic uint64_t count;
 } calls[] = {
-    {SYS_mmap, "mmap", 0},         {SYS_munmap, "munmap", 0},
-    {SYS_mremap, "mremap", 0},     {SYS_madvise, "madvise", 0},
-    {SYS_mprotect, "mprotect", 0}, {SYS_brk, "brk", 0},
+    {SYS_mmap, "mmap", 0},
+    {SYS_munmap, "munmap", 0},
+    {SYS_mremap, "mremap", 0},
+    {SYS_mprotect, "mprotect", 0},
+    {SYS_madvise, "madvise", 0},
+    {SYS_process_madvise, "process_madvise", 0},
+    {SYS_mincore, "mincore", 0},
+    {SYS_mlock, "mlock", 0},
+    {SYS_membarrier, "membarrier", 0},
+    {SYS_brk, "brk", 0},
 };
 
 /* Before the calls: load the number.  After them: allow, notify. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The watch: the kernel tells us of every call that changes the memory of the
+ * The watch: the kernel tells us of every call that concerns the memory of the
  * process, whoever makes it: the allocator, libc or a library.  The calls are
  * counted and then go on as if nobody had looked.
  */

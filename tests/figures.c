@@ -10,6 +10,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef SYS_process_madvise
+#define SYS_process_madvise 440 /* Linux 5.10 */
+#endif
+
 size_t resident_bytes(void)
 {
     size_t total, resident;
@@ -55,6 +59,10 @@ void forbid_memory_calls(void)
         KILL_IF(SYS_mremap),
         KILL_IF(SYS_mprotect),
         KILL_IF(SYS_madvise),
+        KILL_IF(SYS_process_madvise),
+        KILL_IF(SYS_mincore),
+        KILL_IF(SYS_mlock),
+        KILL_IF(SYS_membarrier),
         KILL_IF(SYS_brk),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
