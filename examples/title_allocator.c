@@ -67,10 +67,12 @@ static struct recorder *recorders;
 bool allocator_choose(const char *name)
 {
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
-        if (strcmp(name, pairs[i].name) == 0)
+        if (strcmp(name, pairs[i].name) == 0) {
             pair = &pairs[i];
+            return true;
+        }
     }
-    return pair != NULL;
+    return false;
 }
 
 const char *allocator_name(void)

@@ -12,6 +12,7 @@
 #define PLAYERS_CYCLES_DEFAULT 2
 #define CYCLES_MAX             1000000
 #define RESERVE_MAX            65536
+#define EXIT_WRONG_OPTION      2
 
 static const char usage[] =
     "Usage: title [OPTION]...\n"
@@ -39,8 +40,10 @@ static const char usage[] =
     "                    memory with the first time (default 2 players)\n"
     "  --help            show this\n"
     "\n"
-    "The exit status is 0 when no reliable message was lost, no payload was\n"
-    "corrupted and no block is still live at the end.\n";
+    "The exit status is 0 when all is well; 1 when a reliable message was\n"
+    "lost, a payload corrupted or a block left, when --expect-quiet saw a\n"
+    "kernel call or page fault, when memory grew over --cycles, or when the\n"
+    "title could not run to its end; 2 for a wrong option.\n";
 
 enum title_option {
     OPTION_SECONDS = 1,
@@ -76,7 +79,7 @@ static const struct option long_options[] = {
 static void refuse(const char *what)
 {
     fprintf(stderr, "title: %s; see title --help\n", what);
-    exit(EXIT_FAILURE);
+    exit(EXIT_WRONG_OPTION);
 }
 
 /* The number from 1 to `most` that `text` is. */
@@ -90,7 +93,7 @@ static unsigned number_of(const char *text, unsigned most)
     if (errno != 0 || end == text || *end != '\0' || text[0] == '-' ||
         number < 1 || number > most) {
         fprintf(stderr, "title: %s is not a number from 1 to %u\n", text, most);
-        exit(EXIT_FAILURE);
+        exit(EXIT_WRONG_OPTION);
     }
     return (unsigned)number;
 }
@@ -136,7 +139,7 @@ static void read_one(struct title_options *options, int option)
         fputs(usage, stdout);
         exit(EXIT_SUCCESS);
     default:
-        exit(EXIT_FAILURE);
+        exit(EXIT_WRONG_OPTION);
     }
 }
 
