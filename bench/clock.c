@@ -1,13 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Calibrates the time-stamp counter against the monotonic clock.
+ * Looks whether the time-stamp counter is of use, and calibrates it against the
+ * monotonic clock.
  */
 #include "clock.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 enum { CALIBRATION_NS = 20000000, OVERHEAD_SAMPLES = 10000 };
+
+bool clock_has_counter;
 
 static double ns_per_tick = 1.0;
 static uint64_t overhead;
+
+/* Whether it runs at one rate, whatever the processor's own clock does, and so
+ * on all cores alike. */
+static bool counter_is_invariant(void)
+{
+#if defined(__x86_64__)
+    const unsigned power_leaf = 0x80000007u;
+    const unsigned invariant = 1u << 8;
+    unsigned a, b, c, d;
+
+    return __get_cpuid(power_leaf, &a, &b, &c, &d) != 0
+           && (d & invariant) != 0;
+#else
+    return false;
+#endif
+}
 
 static uint64_t measure_overhead(void)
 {
@@ -25,10 +48,11 @@ static uint64_t measure_overhead(void)
 
 void clock_calibrate(void)
 {
-    uint64_t start_ns = clock_ns();
-    uint64_t start = clock_ticks();
-    uint64_t end_ns;
+    uint64_t start_ns, start, end_ns;
 
+    clock_has_counter = counter_is_invariant();
+    start_ns = clock_ns();
+    start = clock_ticks();
     do
         end_ns = clock_ns();
     while (end_ns - start_ns < CALIBRATION_NS);

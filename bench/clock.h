@@ -7,6 +7,7 @@
 #ifndef BENCH_CLOCK_H
 #define BENCH_CLOCK_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <time.h>
 
@@ -27,23 +28,28 @@ static inline uint64_t clock_ns(void)
     return clock_ns_of(CLOCK_MONOTONIC);
 }
 
+/* Whether ticks are those of the counter: clock_calibrate() finds out. */
+extern bool clock_has_counter;
+
 /* The fence before the counter keeps it behind the loads of the call that is
  * measured; without it a call could end before its result is there. */
 static inline uint64_t clock_ticks(void)
 {
 #if defined(__x86_64__)
-    uint64_t ticks;
+    if (clock_has_counter) {
+        uint64_t ticks;
 
-    _mm_lfence();
-    ticks = __rdtsc();
-    _mm_lfence();
-    return ticks;
-#else
-    return clock_ns();
+        _mm_lfence();
+        ticks = __rdtsc();
+        _mm_lfence();
+        return ticks;
+    }
 #endif
+    return clock_ns();
 }
 
-/* Measures the length of a tick and the cost of an empty measurement. */
+/* Chooses what a tick is; measures its length and the cost of an empty
+ * measurement.  Before any other thread runs. */
 void clock_calibrate(void);
 
 /* Nanoseconds in a tick; after clock_calibrate(). */
