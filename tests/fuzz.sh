@@ -10,7 +10,7 @@ program=./tests/fuzzer
 if ! echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' |
     $clang -x c -fsanitize=fuzzer,address - -o "$program.probe" 2>/dev/null
 then
-    echo "skipped: $clang has no libFuzzer (Debian: clang, libclang-rt-14-dev)"
+    echo "skipped: $clang has no libFuzzer (Debian: clang, libclang-rt-dev)"
     exit 0
 fi
 rm -f "$program.probe"
