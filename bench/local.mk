@@ -22,7 +22,7 @@ EXTRA_PROGRAMS += %D%/bench
 	%D%/trace.c %D%/trace.h \
 	%D%/trim.c \
 	%D%/workloads.c %D%/workloads.h
-%C%_bench_CFLAGS = $(AM_CFLAGS) -fno-builtin-malloc -fno-builtin-free
+%C%_bench_CFLAGS = $(PARTYALLOC_CFLAGS) -fno-builtin-malloc -fno-builtin-free
 %C%_bench_LDADD = $(PTHREAD_LIBS) -lm
 
 PARTYALLOC_BENCH = \

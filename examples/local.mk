@@ -27,7 +27,7 @@ noinst_PROGRAMS += %D%/title
 	%D%/title_session.c \
 	%D%/title_thread.c %D%/title_thread.h \
 	%D%/title_watch.c %D%/title_watch.h
-%C%_title_CFLAGS = $(AM_CFLAGS) $(ENET_CFLAGS)
+%C%_title_CFLAGS = $(PARTYALLOC_CFLAGS) $(ENET_CFLAGS)
 %C%_title_LDADD = libpartyalloc.la $(ENET_LIBS) $(PTHREAD_LIBS)
 endif HAVE_ENET
 

@@ -6,21 +6,16 @@
 
 # --- What the tests share ----------------------------------------------------
 
-check_LTLIBRARIES += %D%/libsupport.la
-%C%_libsupport_la_SOURCES = %D%/support.c %D%/support.h %D%/blocks.c \
-	%D%/figures.c
-%C%_libsupport_la_CFLAGS = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
-
-test_cflags = $(AM_CFLAGS) $(CMOCKA_CFLAGS)
-# Through the public header, against the product.
-test_ldadd = %D%/libsupport.la libpartyalloc.la $(CMOCKA_LIBS) $(PTHREAD_LIBS)
+# A program that names nothing else is a test through the public header, against
+# the product.
+AM_CFLAGS += $(CMOCKA_CFLAGS)
+LDADD = %D%/libsupport.la libpartyalloc.la $(CMOCKA_LIBS) $(PTHREAD_LIBS)
 # Through the inner headers, against the parts.
-white_box_cflags = $(test_cflags) -I$(top_srcdir)/src \
-	$(PARTYALLOC_STACK_CFLAGS)
+white_box_cflags = $(AM_CFLAGS) -I$(top_srcdir)/src $(PARTYALLOC_STACK_CFLAGS)
 white_box_ldadd = %D%/libsupport.la src/libpartyalloc-core.la $(CMOCKA_LIBS) \
 	$(PARTYALLOC_CORE_LIBADD)
 # With the product found while the program runs.
-loading_cflags = $(test_cflags) \
+loading_cflags = $(AM_CFLAGS) \
 	-DLIBRARY_PATH='"$(abs_top_builddir)/.libs/libpartyalloc.so"' \
 	-DLATE_MODULE_PATH='"$(abs_builddir)/%D%/.libs/late_module.so"'
 loading_ldadd = %D%/libsupport.la $(CMOCKA_LIBS) $(PTHREAD_LIBS) $(DL_LIBS)
@@ -28,6 +23,10 @@ loading_ldadd = %D%/libsupport.la $(CMOCKA_LIBS) $(PTHREAD_LIBS) $(DL_LIBS)
 # --- Tests of the public interface -------------------------------------------
 
 if HAVE_CMOCKA
+
+check_LTLIBRARIES += %D%/libsupport.la
+%C%_libsupport_la_SOURCES = %D%/support.c %D%/support.h %D%/blocks.c \
+	%D%/figures.c
 
 public_tests = \
 	%D%/absurd_sizes \
@@ -60,63 +59,6 @@ public_tests = \
 	%D%/write_after_free
 check_PROGRAMS += $(public_tests)
 TESTS += $(public_tests)
-
-%C%_absurd_sizes_CFLAGS = $(test_cflags)
-%C%_absurd_sizes_LDADD = $(test_ldadd)
-%C%_contract_aligned_CFLAGS = $(test_cflags)
-%C%_contract_aligned_LDADD = $(test_ldadd)
-%C%_contract_reallocate_CFLAGS = $(test_cflags)
-%C%_contract_reallocate_LDADD = $(test_ldadd)
-%C%_contract_sizes_CFLAGS = $(test_cflags)
-%C%_contract_sizes_LDADD = $(test_ldadd)
-%C%_contract_waste_CFLAGS = $(test_cflags)
-%C%_contract_waste_LDADD = $(test_ldadd)
-%C%_contract_zeroed_CFLAGS = $(test_cflags)
-%C%_contract_zeroed_LDADD = $(test_ldadd)
-%C%_cross_thread_CFLAGS = $(test_cflags)
-%C%_cross_thread_LDADD = $(test_ldadd)
-%C%_first_call_CFLAGS = $(test_cflags)
-%C%_first_call_LDADD = $(test_ldadd)
-%C%_forked_child_CFLAGS = $(test_cflags)
-%C%_forked_child_LDADD = $(test_ldadd)
-%C%_frozen_thread_CFLAGS = $(test_cflags)
-%C%_frozen_thread_LDADD = $(test_ldadd)
-%C%_idle_threads_CFLAGS = $(test_cflags)
-%C%_idle_threads_LDADD = $(test_ldadd)
-%C%_late_free_CFLAGS = $(test_cflags)
-%C%_late_free_LDADD = $(test_ldadd)
-%C%_memory_levels_off_CFLAGS = $(test_cflags)
-%C%_memory_levels_off_LDADD = $(test_ldadd)
-%C%_memory_limit_CFLAGS = $(test_cflags)
-%C%_memory_limit_LDADD = $(test_ldadd)
-%C%_memory_returns_CFLAGS = $(test_cflags)
-%C%_memory_returns_LDADD = $(test_ldadd)
-%C%_misuse_double_free_CFLAGS = $(test_cflags)
-%C%_misuse_double_free_LDADD = $(test_ldadd)
-%C%_misuse_pointers_CFLAGS = $(test_cflags)
-%C%_misuse_pointers_LDADD = $(test_ldadd)
-%C%_no_malloc_CFLAGS = $(test_cflags)
-%C%_no_malloc_LDADD = $(test_ldadd)
-%C%_options_CFLAGS = $(test_cflags)
-%C%_options_LDADD = $(test_ldadd)
-%C%_random_load_CFLAGS = $(test_cflags)
-%C%_random_load_LDADD = $(test_ldadd)
-%C%_reserved_memory_CFLAGS = $(test_cflags)
-%C%_reserved_memory_LDADD = $(test_ldadd)
-%C%_service_thread_CFLAGS = $(test_cflags)
-%C%_service_thread_LDADD = $(test_ldadd)
-%C%_short_threads_CFLAGS = $(test_cflags)
-%C%_short_threads_LDADD = $(test_ldadd)
-%C%_signals_CFLAGS = $(test_cflags)
-%C%_signals_LDADD = $(test_ldadd)
-%C%_small_machine_CFLAGS = $(test_cflags)
-%C%_small_machine_LDADD = $(test_ldadd)
-%C%_statistics_CFLAGS = $(test_cflags)
-%C%_statistics_LDADD = $(test_ldadd)
-%C%_thread_exit_CFLAGS = $(test_cflags)
-%C%_thread_exit_LDADD = $(test_ldadd)
-%C%_write_after_free_CFLAGS = $(test_cflags)
-%C%_write_after_free_LDADD = $(test_ldadd)
 
 # --- Tests of the parts ------------------------------------------------------
 
@@ -218,8 +160,6 @@ check_PROGRAMS += %D%/operation_sequences
 TESTS += %D%/operation_sequences
 %C%_operation_sequences_SOURCES = %D%/operation_sequences.c \
 	%D%/operations.c %D%/operations.h
-%C%_operation_sequences_CFLAGS = $(test_cflags)
-%C%_operation_sequences_LDADD = $(test_ldadd)
 
 endif HAVE_CMOCKA
 
