@@ -42,4 +42,5 @@ PHONY_TARGETS += bench bench-memory bench-huge
 CLEANFILES += %D%/bench$(EXEEXT)
 clean-local:
 	rm -rf bench-results
-EXTRA_DIST += %D%/README.md %D%/run.sh %D%/summary.awk %D%/plot.sh
+nobase_dist_doc_DATA += %D%/README.md
+EXTRA_DIST += %D%/run.sh %D%/summary.awk %D%/plot.sh

@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: MIT
 
-EXTRA_DIST += %D%/concurrency.md %D%/design.md %D%/experiments.md \
-	%D%/performance.md
-
 # One page per group of functions.
 dist_man_MANS += \
 	%D%/man/partyalloc.3 \
@@ -57,5 +54,12 @@ lint-man:
 
 PHONY_TARGETS += lint-man
 
-dist_doc_DATA += %D%/concurrency.md %D%/design.md %D%/experiments.md \
-	%D%/performance.md
+# With their folders, so that the links from one to another hold.
+nobase_dist_doc_DATA += %D%/concurrency.md %D%/design.md \
+	%D%/experiments.md %D%/performance.md
+
+# Folders that are empty now, of those that the installation made.
+uninstall-hook:
+	$(AM_V_at)folder="$(DESTDIR)$(docdir)"; \
+	rmdir "$$folder/doc" "$$folder/bench" "$$folder/examples" "$$folder" \
+	  2>/dev/null || :

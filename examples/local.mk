@@ -41,4 +41,4 @@ noinst_LTLIBRARIES += %D%/libparty_title.la
 %C%_libparty_title_la_CPPFLAGS = $(AM_CPPFLAGS) $(PARTY_SDK_CPPFLAGS)
 endif HAVE_PARTY_SDK
 
-EXTRA_DIST += %D%/README.md
+nobase_dist_doc_DATA += %D%/README.md %D%/party_title.cpp
