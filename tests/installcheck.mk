@@ -3,7 +3,7 @@
 # `make installcheck`: builds consumers the way a user would, through the
 # installed pkg-config file, and runs them.
 
-EXTRA_DIST += %D%/consumer.c %D%/consumer.cpp
+EXTRA_DIST += %D%/closed_module.c %D%/consumer.c %D%/consumer.cpp
 
 installcheck_dir = %D%/installcheck
 installcheck_env = PKG_CONFIG_PATH=$(DESTDIR)$(pkgconfigdir) \
@@ -46,19 +46,23 @@ installcheck-cxx: | $(installcheck_dir)
 	$(AM_V_at)$(installcheck_run) $(installcheck_dir)/consumer_cxx
 
 # The archive: in a program, and whole in a shared object, for which it must
-# be position-independent.
+# be position-independent, and which is closed before a thread exits.
 installcheck-static: | $(installcheck_dir)
 	$(AM_V_GEN)archive=$(DESTDIR)$(libdir)/libpartyalloc.a; \
 	test -f $$archive || { echo "  no static archive installed"; exit 0; }; \
+	private=`$(installcheck_pc) --static --libs-only-other partyalloc`; \
 	$(installcheck_cc) -o $(installcheck_dir)/consumer_static \
 	  $(srcdir)/%D%/consumer.c \
-	  `$(installcheck_pc) --cflags partyalloc` $$archive \
-	  $(PTHREAD_CFLAGS) $(PTHREAD_LIBS) && \
+	  `$(installcheck_pc) --cflags partyalloc` $$archive $$private && \
 	$(installcheck_dir)/consumer_static \
 	  `$(installcheck_pc) --modversion partyalloc` && \
 	$(installcheck_cc) -shared -o $(installcheck_dir)/embedded.so \
 	  -Wl,-z,text -Wl,--whole-archive $$archive -Wl,--no-whole-archive \
-	  $(PTHREAD_CFLAGS) $(PTHREAD_LIBS)
+	  $$private && \
+	$(installcheck_cc) -o $(installcheck_dir)/closed_module \
+	  $(srcdir)/%D%/closed_module.c $(PTHREAD_CFLAGS) $(PTHREAD_LIBS) \
+	  $(DL_LIBS) && \
+	$(installcheck_dir)/closed_module $(installcheck_dir)/embedded.so
 
 # A page for every function of the installed header.
 installcheck-man:
