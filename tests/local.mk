@@ -219,5 +219,6 @@ clean-mutants:
 	rm -rf mutants
 PHONY_TARGETS += clean-mutants
 
-EXTRA_DIST += %D%/mutants/list.sh %D%/mutants/run.sh
-EXTRA_DIST += %D%/model/claim.pml %D%/model/depot.pml %D%/model/slab.pml %D%/model/run.sh %D%/fuzz.sh %D%/fuzzer.c
+EXTRA_DIST += %D%/fuzz.sh %D%/fuzzer.c %D%/mutants/list.sh %D%/mutants/run.sh
+EXTRA_DIST += %D%/model/claim.pml %D%/model/depot.pml %D%/model/slab.pml \
+	%D%/model/run.sh
