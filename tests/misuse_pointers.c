@@ -58,14 +58,15 @@ static void *in_code(void)
     return at((uintptr_t)&in_code & ~(uintptr_t)15);
 }
 
+/* calloc(): gcc -O0 minds that what malloc() returned is not written. */
 static void *from_malloc(void)
 {
-    return opaque(malloc(100));
+    return opaque(calloc(1, 100));
 }
 
 static void *from_malloc_large(void)
 {
-    return opaque(malloc(MIB));
+    return opaque(calloc(1, MIB));
 }
 
 static void *map_pages(size_t pages, int protection)
