@@ -45,10 +45,11 @@ stack_is_not_executable() {
         grep -qx RW
 }
 
-plan 5
+plan 6
 check "thread_local_storage_is_one_pointer" tls_is_small
 check "libc_is_all_that_is_needed_at_run_time" needs_libc_only
 check "the_code_stays_when_the_library_is_closed" has_flag NODELETE
+check "no_function_is_looked_up_while_it_runs" has_flag BIND_NOW
 check "no_code_is_patched_when_it_is_loaded" has_no_text_relocations
 check "the_stack_is_not_executable" stack_is_not_executable
 finish
