@@ -37,7 +37,7 @@ void slab_list(struct slab *slab)
         slab_index_add(slab->class,
                        slab->reserved ? SLABS_RESERVED : SLABS_AVAILABLE,
                        slab->number);
-    if (resting == carved && carved != 0 && !slab->reserved)
+    if (resting == carved && !slab->reserved)
         slab_index_add(slab->class, SLABS_FREE, slab->number);
     if (resting >= atomic_load_explicit(&slab->purge_at, memory_order_relaxed))
         slab_list_dirty(slab);

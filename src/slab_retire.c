@@ -30,7 +30,7 @@ static bool is_free(const struct slab *slab)
 {
     uint32_t resting =
         atomic_load_explicit(&slab->resting, memory_order_acquire);
-    return resting == load(&slab->carved) && resting != 0;
+    return resting == load(&slab->carved);
 }
 
 /* Takes a slab that is free out of all sums. */
