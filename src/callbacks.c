@@ -106,7 +106,7 @@ static SLOW_PATH void *allocate_large_slow(size_t size, size_t alignment,
     if (likely(block != NULL))
         return block;
     if (size <= LARGE_SIZE_MAX) {
-        struct shortage shortage = shortage_of_large(size);
+        struct shortage shortage = shortage_of(size);
         while (block == NULL && shortage_relieve(&shortage))
             block = large_allocate(size, alignment, zeroed);
     }
@@ -281,25 +281,10 @@ static void *resize(void *pointer, size_t usable, size_t size)
     return fits && usable <= SMALL_MAX ? pointer : NULL;
 }
 
-/* The block itself, when memory has run out: it has what is wanted, or there is
- * room for what it lacks, but not for another one. */
-static SLOW_PATH void *make_do(void *pointer, size_t usable, size_t size)
+/* Another block with its contents instead of it; NULL: there is none. */
+static void *replace(void *pointer, size_t usable, void *block, size_t size,
+                     uint32_t memory_type_id)
 {
-    if (size <= usable)
-        return pointer;
-    if (usable <= SMALL_MAX || size > LARGE_SIZE_MAX)
-        return NULL;
-    void *block = NULL;
-    struct shortage shortage = shortage_of_large(size - usable);
-    while (block == NULL && shortage_relieve(&shortage))
-        block = large_resize(pointer, size);
-    return block;
-}
-
-static void *replace(void *pointer, size_t usable, size_t size,
-                     size_t alignment, uint32_t memory_type_id)
-{
-    void *block = partyalloc_allocate_aligned(size, alignment, memory_type_id);
     if (block == NULL)
         return NULL;
     memcpy(block, pointer, size < usable ? size : usable);
@@ -307,17 +292,52 @@ static void *replace(void *pointer, size_t usable, size_t size,
     return block;
 }
 
+/* A large block that has not what it lacks at once: another one if there is one
+ * already, else room is made for what it lacks. */
+static SLOW_PATH void *grow_slow(void *pointer, size_t usable, size_t size,
+                                 uint32_t memory_type_id)
+{
+    if (size > LARGE_SIZE_MAX)
+        return NULL;
+    void *block = replace(pointer, usable, large_allocate(size, 1, false), size,
+                          memory_type_id);
+    struct shortage shortage = shortage_of(size - usable);
+    while (block == NULL && shortage_relieve(&shortage))
+        block = large_resize(pointer, size);
+    return block;
+}
+
+/* The block itself, though it is more than is wanted. */
+static SLOW_PATH void *make_do(void *pointer, size_t usable)
+{
+    return usable <= SMALL_MAX ? pointer : large_resize(pointer, SMALL_MAX + 1);
+}
+
+static void *reallocate(void *pointer, size_t size, size_t alignment,
+                        uint32_t memory_type_id)
+{
+    size_t usable = usable_size(pointer, "invalid reallocate");
+    /* Pages that move come to a multiple of UNIT_BYTES; none move when the
+     * block gets no longer. */
+    bool stays = ((uintptr_t)pointer & (alignment - 1)) == 0 &&
+                 (alignment <= UNIT_BYTES || size <= usable);
+    void *block = stays ? resize(pointer, usable, size) : NULL;
+    if (block == NULL && stays && usable > SMALL_MAX && size > usable)
+        block = grow_slow(pointer, usable, size, memory_type_id);
+    if (block != NULL)
+        return block;
+    block = partyalloc_allocate_aligned(size, alignment, memory_type_id);
+    if (block == NULL && stays && size <= usable)
+        return make_do(pointer, usable);
+    return replace(pointer, usable, block, size, memory_type_id);
+}
+
 EXPORTED void *partyalloc_reallocate(void *pointer, size_t size,
                                      uint32_t memory_type_id)
 {
     if (pointer == NULL)
         return partyalloc_allocate(size, memory_type_id);
-    size_t usable = usable_size(pointer, "invalid reallocate");
-    void *block = resize(pointer, usable, size);
-    if (block == NULL)
-        block = replace(pointer, usable, size, PARTYALLOC_ALIGNMENT,
-                        memory_type_id);
-    return block != NULL ? block : make_do(pointer, usable, size);
+    return reallocate(pointer, size, PARTYALLOC_ALIGNMENT, memory_type_id);
 }
 
 EXPORTED void *partyalloc_reallocate_aligned(void *pointer, size_t size,
@@ -330,15 +350,7 @@ EXPORTED void *partyalloc_reallocate_aligned(void *pointer, size_t size,
     }
     if (pointer == NULL)
         return partyalloc_allocate_aligned(size, alignment, memory_type_id);
-    size_t usable = usable_size(pointer, "invalid reallocate");
-    /* Pages that move come to a multiple of UNIT_BYTES; none move when the
-     * block gets no longer. */
-    bool stays = ((uintptr_t)pointer & (alignment - 1)) == 0 &&
-                 (alignment <= UNIT_BYTES || size <= usable);
-    void *block = stays ? resize(pointer, usable, size) : NULL;
-    if (block == NULL)
-        block = replace(pointer, usable, size, alignment, memory_type_id);
-    return block == NULL && stays ? make_do(pointer, usable, size) : block;
+    return reallocate(pointer, size, alignment, memory_type_id);
 }
 
 /* --- The thread's cache --------------------------------------------------- */

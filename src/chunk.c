@@ -94,11 +94,11 @@ static uintptr_t obtain(size_t bytes)
     return (uintptr_t)page_map_obtain(bytes, UNIT_BYTES);
 }
 
-/* Unmaps a range that nobody else has. */
-static size_t drop(span from)
+/* Unmaps a range that nobody else has.  False: the system refuses. */
+static bool drop(span from)
 {
     size_t bytes = span_end(from) - span_base(from);
-    return bytes != 0 && os_unmap((void *)span_base(from), bytes) ? bytes : 0;
+    return bytes == 0 || os_unmap((void *)span_base(from), bytes);
 }
 
 /* Maps a chunk and keeps its first units.  The rest is for all, in place of
@@ -129,7 +129,23 @@ void chunk_map_ahead(void)
 
 size_t chunk_drop(void)
 {
-    return drop(atomic_exchange_explicit(&current, 0, memory_order_relaxed));
+    /* Acquires the leaves, to publish them again. */
+    span left = atomic_exchange_explicit(&current, 0, memory_order_acquire);
+    if (drop(left))
+        return (size_t)span_units(left) * UNIT_BYTES;
+    span none = 0;
+    /* Unless another thread has brought a chunk. */
+    atomic_compare_exchange_strong_explicit(&current, &none, left,
+                                            memory_order_release,
+                                            memory_order_relaxed);
+    return 0;
+}
+
+size_t chunk_left_bytes(void)
+{
+    return (size_t)span_units(
+               atomic_load_explicit(&current, memory_order_relaxed)) *
+           UNIT_BYTES;
 }
 
 struct grant chunk_grant(unsigned units)

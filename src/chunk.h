@@ -28,8 +28,9 @@ bool chunk_has_reserved(unsigned units);
 /* Maps the first chunk, unless there is one. */
 void chunk_map_ahead(void);
 
-/* Unmaps what is mapped and not granted yet, nor reserved.  Returns the
- * bytes. */
+/* What is mapped, not granted yet, and not reserved: its bytes; and unmaps it,
+ * if the system does not refuse.  Returns the bytes. */
+size_t chunk_left_bytes(void);
 size_t chunk_drop(void);
 
 /* Maps `bytes` with all pages present, for chunk_grant() to prefer, and

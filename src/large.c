@@ -164,22 +164,6 @@ static void advise(uintptr_t base, size_t bytes)
         os_advise_huge((void *)base, bytes);
 }
 
-/* Whether what is kept can make room for so much: else it is not given up. */
-static bool kept_can_help(size_t bytes)
-{
-    size_t kept = large_kept_bytes();
-    return bytes <= kept || os_could_map(bytes - kept);
-}
-
-static uintptr_t map_new(size_t bytes, size_t alignment)
-{
-    void *base = page_map_obtain(bytes, alignment);
-    if (unlikely(base == NULL) && kept_can_help(bytes))
-        while (base == NULL && kept_drop(bytes) != 0)
-            base = page_map_obtain(bytes, alignment);
-    return (uintptr_t)base;
-}
-
 /* So much is mapped beyond what is needed: as much as is live, of which what
  * is still unused is a part. */
 static size_t ahead(void)
@@ -238,7 +222,7 @@ static uintptr_t obtain_new(size_t bytes, size_t alignment, size_t *fresh)
         map_ahead(bytes);
         base = take_new(bytes, alignment, fresh);
     }
-    return base != 0 ? base : map_new(bytes, alignment);
+    return base != 0 ? base : (uintptr_t)page_map_obtain(bytes, alignment);
 }
 
 /* The range of a block, and how many bytes of it are new, from its start. */
@@ -418,17 +402,11 @@ static void *move(void *block, size_t mapped, void *to, size_t bytes)
 
 static void *grow(void *block, size_t mapped, size_t bytes)
 {
-    if (kept_take_at((uintptr_t)block + mapped, bytes - mapped))
+    if (kept_take_at((uintptr_t)block + mapped, bytes - mapped) ||
+        extend(block, mapped, bytes))
         return block;
-    do {
-        if (extend(block, mapped, bytes))
-            return block;
-        void *to = map_for_move(bytes, mapped);
-        if (to != NULL)
-            return move(block, mapped, to, bytes);
-        /* What is kept makes room, unless the block can be copied there. */
-    } while (!kept_fits(bytes, UNIT_BYTES) && kept_drop(bytes - mapped) != 0);
-    return NULL;
+    void *to = map_for_move(bytes, mapped);
+    return to != NULL ? move(block, mapped, to, bytes) : NULL;
 }
 
 static bool is_too_much(size_t spare, size_t mapped)

@@ -58,9 +58,6 @@ void *os_map(size_t bytes);
  * OS_MAP_ALIGNMENT. */
 void *os_map_aligned(size_t bytes, size_t alignment);
 
-/* Whether os_map() would have so many bytes just now. */
-bool os_could_map(size_t bytes);
-
 /* Unmaps.  False when the system refuses (a process at its limit of mappings):
  * the range is then still mapped and accounted. */
 bool os_unmap(void *address, size_t bytes);
@@ -118,8 +115,10 @@ bool os_move(void *from, size_t moved, void *to, size_t bytes);
  * accounted as a whole, whatever the limit. */
 bool os_unmap_for_move(void *to, size_t bytes, size_t moved);
 
-/* A cap on the bytes mapped; 0 for none. */
+/* A cap on the bytes mapped, 0 for none; and what it leaves, 0 where there is
+ * none. */
 void os_set_limit(size_t bytes);
+size_t os_room_bytes(void);
 
 /* In the child of a fork: what other threads were about to map is not there,
  * and who was about to move pages has left both sides. */

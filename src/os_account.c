@@ -117,6 +117,14 @@ void os_set_limit(size_t bytes)
     atomic_store_explicit(&limit, bytes, memory_order_relaxed);
 }
 
+size_t os_room_bytes(void)
+{
+    size_t cap = atomic_load_explicit(&limit, memory_order_relaxed);
+    size_t counted =
+        counted_of(atomic_load_explicit(&sum, memory_order_relaxed));
+    return cap > counted ? cap - counted : 0;
+}
+
 size_t os_mapped_bytes(void)
 {
     return mapped_of(atomic_load_explicit(&sum, memory_order_relaxed));

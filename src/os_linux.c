@@ -186,12 +186,6 @@ bool os_unmap(void *address, size_t bytes)
     return done;
 }
 
-bool os_could_map(size_t bytes)
-{
-    void *address = os_map(bytes);
-    return address != NULL && os_unmap(address, bytes);
-}
-
 static bool advise(void *address, size_t bytes, int advice)
 {
     int saved = errno;

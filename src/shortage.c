@@ -3,6 +3,7 @@
 
 #include <limits.h>
 
+#include "chunk.h"
 #include "depot.h"
 #include "large.h"
 #include "os.h"
@@ -52,6 +53,12 @@ static bool drop_kept(size_t bytes)
     return large_drop(bytes) != 0;
 }
 
+static bool drop_chunk(size_t bytes)
+{
+    (void)bytes;
+    return chunk_drop() != 0;
+}
+
 static bool retire_slabs(size_t bytes)
 {
     return slab_retire(bytes) != 0;
@@ -72,6 +79,7 @@ static const struct measure for_small[] = {
     {hand_on_all_left, 1},
     {hand_on_unused, 1},
     {drop_kept, ANY_NUMBER},
+    {drop_chunk, 1},
     {retire_slabs, ANY_NUMBER},
     {bring_to_rest, 1},
     {retire_slabs, ANY_NUMBER},
@@ -80,6 +88,7 @@ static const struct measure for_small[] = {
 
 static const struct measure for_much[] = {
     {drop_kept, ANY_NUMBER},
+    {drop_chunk, 1},
     {retire_slabs, ANY_NUMBER},
     {hand_on_all_left, 1},
     {hand_on_unused, 1},
@@ -88,39 +97,35 @@ static const struct measure for_much[] = {
     {NULL, 0},
 };
 
-static const struct measure none[] = {{NULL, 0}};
-
 struct shortage shortage_of_small(void)
 {
     return (struct shortage){.bytes = SMALL_STEP, .next = for_small};
 }
 
-/* Whether all measures together can be enough: else nothing is lost for it. */
+/* Whether all measures together can be enough: else nothing is given up.  What
+ * the system itself leaves besides is not known. */
 static bool can_help(size_t bytes)
 {
-    size_t most = slab_space_bytes() + large_kept_bytes();
-    return bytes <= most || os_could_map(bytes - most);
+    size_t most = os_room_bytes() + large_kept_bytes() + chunk_left_bytes() +
+                  slab_free_bytes();
+    if (bytes <= most)
+        return true;
+    return bytes - most <= cache_totals().bytes + depot_totals().bytes +
+                               slab_local_bytes();
 }
 
-struct shortage shortage_of_reserve(size_t bytes)
+struct shortage shortage_of(size_t bytes)
 {
     return (struct shortage){
         .bytes = bytes,
-        .next = can_help(bytes) ? for_much : none,
+        .next = can_help(bytes) ? for_much : NULL,
     };
-}
-
-struct shortage shortage_of_large(size_t bytes)
-{
-    struct shortage shortage = shortage_of_reserve(bytes);
-    /* What is kept of large blocks has been dropped already. */
-    if (shortage.next == for_much)
-        shortage.next++;
-    return shortage;
 }
 
 bool shortage_relieve(struct shortage *shortage)
 {
+    if (shortage->next == NULL)
+        return false;
     for (; shortage->next->take != NULL; shortage->next++) {
         if (shortage->turns++ < shortage->next->turns_max &&
             shortage->next->take(shortage->bytes))

@@ -16,15 +16,14 @@
 
 struct shortage {
     size_t bytes; /* that are lacking */
-    const struct measure *next;
-    unsigned turns; /* that it has had */
+    const struct measure *next; /* NULL: none can help */
+    unsigned turns;             /* that it has had */
 };
 
-/* Of a small block; of a large block, or so many bytes that it is to grow by;
- * of memory to reserve. */
+/* Of a small block; of so many bytes, for a large block, for one that grows by
+ * them, or to reserve. */
 struct shortage shortage_of_small(void);
-struct shortage shortage_of_large(size_t bytes);
-struct shortage shortage_of_reserve(size_t bytes);
+struct shortage shortage_of(size_t bytes);
 
 /* Takes a measure.  False: all have been, or none can be enough. */
 bool shortage_relieve(struct shortage *shortage);

@@ -102,6 +102,7 @@ static struct slab *make(unsigned class, uint32_t owner)
     /* Publishes the place to slab_reserve(). */
     atomic_store_explicit(&slab->placed, true, memory_order_release);
     add(&slab_sums.slabs_made, 1);
+    add(&slab_sums.placed_bytes, slab_bytes(slab));
     if (grant.reserved)
         add(&slab_sums.reserved_bytes, slab_bytes(slab));
     slab_sample_peak();

@@ -125,13 +125,15 @@ size_t slab_trim(void);
 /* Blocks at rest, in bytes, about. */
 size_t slab_resting_bytes(void);
 
-/* Gives up the address space that no slab has yet, and of slabs that are
- * free as a whole, until that makes so many bytes; returns how many.  Not of
- * slabs that a cache holds, and none whose memory is reserved. */
+/* Gives up the address space of slabs that are free as a whole, until that makes
+ * so many bytes; returns how many.  Not of slabs that a cache holds, and none
+ * whose memory is reserved. */
 size_t slab_retire(size_t bytes);
 
-/* The bytes of address space that this could give up at the most. */
-size_t slab_space_bytes(void);
+/* The bytes of slabs that could be retired, about, if all of them were where no
+ * block is; without what rests with its holder, which is the second. */
+size_t slab_free_bytes(void);
+size_t slab_local_bytes(void);
 
 /* Makes the slab layer's own memory present ahead of use, and what may come
  * from slabs that are not reserved: those that caches hold, and the pages of

@@ -31,7 +31,8 @@ enum {
  * Memory:  type-stable (metadata).
  */
 struct slab {
-    /* Constant; on a line of its own, that all who free read. */
+    /* On a line of its own, that all who free read: constant while the slab has
+     * addresses. */
     uintptr_t base;
     uint32_t number;
     uint32_t class;
@@ -81,6 +82,7 @@ struct slab_sums {
     _Atomic(uint64_t) peak_bytes;     /* carved and not resting, at the most */
     _Atomic(uint64_t) reserved_bytes; /* of slabs whose pages are to stay */
     _Atomic(uint64_t) slabs_made;
+    _Atomic(uint64_t) placed_bytes;   /* of slabs that have addresses */
 };
 extern INTERNAL struct slab_sums slab_sums;
 

@@ -8,6 +8,7 @@
  */
 #include "slab_internal.h"
 
+#include "slab_index.h"
 #include "slab_state.h"
 
 enum {
@@ -47,6 +48,23 @@ void slab_share_local(struct slab *slab)
     set_local_free(slab, 0);
     /* Releases the states to take_resting(). */
     atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);
+}
+
+size_t slab_local_bytes(void)
+{
+    size_t bytes = 0;
+    for (unsigned class = 0; class < CLASS_COUNT; class++) {
+        if (size_classes[class].capacity > SLAB_LOCAL_MAX)
+            continue;
+        uint32_t count = slab_index_count(class);
+        for (uint32_t number = 0; number < count; number++) {
+            const struct slab *slab = slab_index_get(class, number);
+            if (slab != NULL)
+                bytes += (size_t)__builtin_popcountll(local_free(slab)) *
+                         size_classes[class].size;
+        }
+    }
+    return bytes;
 }
 
 void slab_count_anew(struct slab_source *source)

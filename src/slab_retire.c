@@ -9,13 +9,12 @@
 
 #include <string.h>
 
-#include "chunk.h"
 #include "slab_index.h"
 
 enum {
     /* Slabs of a class that are tried in vain: at the limit of mappings the
      * system refuses all but those at the edge of one. */
-    FAILURES_MAX = 8,
+    REFUSALS_MAX = 8,
 };
 
 static uint32_t load(const _Atomic(uint32_t) *count)
@@ -44,6 +43,8 @@ static void uncount(const struct slab *slab)
     atomic_fetch_sub_explicit(&slab_sums.carved_bytes, bytes,
                               memory_order_relaxed);
     atomic_fetch_sub_explicit(&slab_sums.purged_bytes, (uint64_t)purged,
+                              memory_order_relaxed);
+    atomic_fetch_sub_explicit(&slab_sums.placed_bytes, slab_bytes(slab),
                               memory_order_relaxed);
     slab_add_dirty(purged - (int64_t)bytes);
 }
@@ -84,7 +85,7 @@ static bool leave_place(struct slab *slab)
 
 static bool retire(struct slab *slab)
 {
-    if (!is_free(slab) || !leave_place(slab))
+    if (!leave_place(slab))
         return false;
     uncount(slab);
     forget(slab);
@@ -93,58 +94,56 @@ static bool retire(struct slab *slab)
     return true;
 }
 
-/* A slab of a class that may be free, held; NULL: there is none.  Whoever holds
- * one lists it again when it lets go. */
+/* A slab of a class that is free, held; NULL: there is none.  Others are listed
+ * too that were free; whoever holds one lists it again when it lets go. */
 static struct slab *take_free(unsigned class)
 {
     struct slab *slab;
-    do
-        slab = slab_index_take_highest(class, SLABS_FREE);
-    while (slab != NULL && !slab_hold(slab));
-    return slab;
+    while ((slab = slab_index_take_highest(class, SLABS_FREE)) != NULL) {
+        if (!slab_hold(slab))
+            continue;
+        if (is_free(slab))
+            return slab;
+        slab_unhold(slab);
+    }
+    return NULL;
 }
 
-/* Retires slabs of a class until that makes so many bytes, or some that could
- * not be.  Those are let go of at the end, so that each is tried once. */
+/* Retires slabs of a class until that makes so many bytes, or the system has
+ * refused some.  Those are let go of at the end, so that each is tried once. */
 static size_t retire_class(unsigned class, size_t bytes)
 {
     size_t done = 0;
-    unsigned failures = 0;
-    struct slab *aside = NULL;
-    while (done < bytes && failures < FAILURES_MAX) {
+    unsigned count = 0;
+    struct slab *refused[REFUSALS_MAX];
+    while (done < bytes && count < REFUSALS_MAX) {
         struct slab *slab = take_free(class);
         if (slab == NULL)
             break;
-        if (retire(slab)) {
+        if (retire(slab))
             done += slab_bytes(slab);
-            continue;
-        }
-        failures++;
-        slab->next_held = aside;
-        aside = slab;
+        else
+            refused[count++] = slab;
     }
-    while (aside != NULL) {
-        struct slab *slab = aside;
-        aside = slab->next_held;
-        slab->next_held = NULL;
-        slab_unhold(slab);
-    }
+    while (count != 0)
+        slab_unhold(refused[--count]);
     return done;
 }
 
 size_t slab_retire(size_t bytes)
 {
-    size_t done = chunk_drop();
+    size_t done = 0;
     for (unsigned class = 0; class < CLASS_COUNT && done < bytes; class++)
         done += retire_class(class, bytes - done);
     return done;
 }
 
-size_t slab_space_bytes(void)
+size_t slab_free_bytes(void)
 {
-    size_t units = CHUNK_BYTES / UNIT_BYTES;
-    for (unsigned class = 0; class < CLASS_COUNT; class++)
-        units += (size_t)slab_index_count(class) *
-                 size_classes[class].slab_units;
-    return units * UNIT_BYTES;
+    uint64_t placed = atomic_load_explicit(&slab_sums.placed_bytes,
+                                           memory_order_relaxed);
+    uint64_t others = slab_used_bytes() +
+                      atomic_load_explicit(&slab_sums.reserved_bytes,
+                                           memory_order_relaxed);
+    return placed > others ? placed - others : 0;
 }

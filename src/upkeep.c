@@ -110,7 +110,7 @@ static bool reserve(size_t bytes, size_t metadata)
 {
     if (chunk_reserve(bytes, metadata))
         return true;
-    struct shortage shortage = shortage_of_reserve(bytes);
+    struct shortage shortage = shortage_of(bytes);
     while (shortage_relieve(&shortage))
         if (chunk_reserve(bytes, metadata))
             return true;
@@ -140,6 +140,8 @@ EXPORTED int partyalloc_set_limit(size_t bytes)
     os_set_limit(bytes);
     if (bytes != 0 && os_mapped_bytes() > bytes)
         large_drop_all();
+    if (bytes != 0 && os_mapped_bytes() > bytes)
+        chunk_drop();
     size_t mapped = os_mapped_bytes();
     if (bytes != 0 && mapped > bytes)
         slab_retire(mapped - bytes);

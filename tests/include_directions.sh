@@ -22,7 +22,7 @@ depot:          magazine metadata os page_map size_class slab
 large:          options os page_map
 thread_cache:   depot large magazine metadata options os page_map size_class slab stack
 thread:         chunk depot metadata options os partyalloc thread_cache
-shortage:       depot large os slab thread thread_cache
+shortage:       chunk depot large os slab thread thread_cache
 callbacks:      large page_map partyalloc shortage size_class slab thread thread_cache
 upkeep:         chunk depot large options os partyalloc shortage slab thread thread_cache
 service:        partyalloc

@@ -287,7 +287,8 @@ static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
         large_free(blocks[i]);
     assert_int_equal(large_totals().cached_bytes, 20 * MIB);
     os_set_limit(os_mapped_bytes());
-    void *block = allocate(6 * MIB);
+    void *block = partyalloc_allocate(6 * MIB, ANY_TYPE);
+    assert_non_null(block);
     assert_in_range(large_totals().cached_bytes, 14 * MIB, 18 * MIB);
     large_free(block);
     os_set_limit(0);
@@ -326,7 +327,7 @@ static void what_is_kept_makes_room_for_the_page_map(void **state)
     os_calls.mmap = mmap_far_away;
     os_set_limit(os_mapped_bytes() + 6 * MIB);
     /* Aligned, so that it is not mapped beside what is kept. */
-    char *block = large_allocate(6 * MIB, 2 * UNIT_BYTES, false);
+    char *block = partyalloc_allocate_aligned(6 * MIB, 2 * UNIT_BYTES, ANY_TYPE);
     os_set_limit(0);
     os_calls.mmap = mmap;
     assert_ptr_equal(block, far_away);
