@@ -12,8 +12,8 @@ AM_CFLAGS += $(CMOCKA_CFLAGS)
 LDADD = %D%/libsupport.la libpartyalloc.la $(CMOCKA_LIBS) $(PTHREAD_LIBS)
 # Through the inner headers, against the parts.
 white_box_cflags = $(AM_CFLAGS) -I$(top_srcdir)/src $(PARTYALLOC_STACK_CFLAGS)
-white_box_ldadd = %D%/libsupport.la src/libpartyalloc-core.la $(CMOCKA_LIBS) \
-	$(PARTYALLOC_CORE_LIBADD)
+white_box_ldadd = %D%/libparts.la %D%/libsupport.la src/libpartyalloc-core.la \
+	$(CMOCKA_LIBS) $(PARTYALLOC_CORE_LIBADD)
 # With the product found while the program runs.
 loading_cflags = $(AM_CFLAGS) \
 	-DLIBRARY_PATH='"$(abs_top_builddir)/.libs/libpartyalloc.so"' \
@@ -62,6 +62,11 @@ TESTS += $(public_tests)
 
 # --- Tests of the parts ------------------------------------------------------
 
+# What several of these share.
+check_LTLIBRARIES += %D%/libparts.la
+%C%_libparts_la_SOURCES = %D%/slabs.c %D%/slabs.h
+%C%_libparts_la_CFLAGS = $(white_box_cflags)
+
 white_box_tests = \
 	%D%/huge_pages \
 	%D%/misuse_anywhere \
@@ -82,6 +87,10 @@ white_box_tests = \
 	%D%/unit_size_class \
 	%D%/unit_slab \
 	%D%/unit_slab_index \
+	%D%/unit_slab_local \
+	%D%/unit_slab_purge \
+	%D%/unit_slab_retire \
+	%D%/unit_slab_threads \
 	%D%/unit_stack \
 	%D%/unit_thread_cache
 check_PROGRAMS += $(white_box_tests)
@@ -125,6 +134,14 @@ TESTS += $(white_box_tests)
 %C%_unit_slab_LDADD = $(white_box_ldadd)
 %C%_unit_slab_index_CFLAGS = $(white_box_cflags)
 %C%_unit_slab_index_LDADD = $(white_box_ldadd)
+%C%_unit_slab_local_CFLAGS = $(white_box_cflags)
+%C%_unit_slab_local_LDADD = $(white_box_ldadd)
+%C%_unit_slab_purge_CFLAGS = $(white_box_cflags)
+%C%_unit_slab_purge_LDADD = $(white_box_ldadd)
+%C%_unit_slab_retire_CFLAGS = $(white_box_cflags)
+%C%_unit_slab_retire_LDADD = $(white_box_ldadd)
+%C%_unit_slab_threads_CFLAGS = $(white_box_cflags)
+%C%_unit_slab_threads_LDADD = $(white_box_ldadd)
 %C%_unit_stack_CFLAGS = $(white_box_cflags)
 %C%_unit_stack_LDADD = $(white_box_ldadd)
 %C%_unit_thread_cache_CFLAGS = $(white_box_cflags)

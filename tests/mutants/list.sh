@@ -139,7 +139,7 @@ mutant the_held_slab_is_carved_first plain src/slab.c \
     's/if (count == 0 \&\& spare_held(source, class, wanted))/if (false)/' unit_slab
 mutant a_held_slab_is_carved_for_single_blocks_first plain src/slab_local.c \
     's/if (hold_another(source, slab_choose_rested(source, class, 1)))/if (false)/' \
-    unit_slab
+    unit_slab_local
 mutant a_slab_with_a_block_is_as_good plain src/slab.c \
     '/^static struct slab .*choose_rested/,/^}/s/memory_order_relaxed) < wanted/memory_order_relaxed) < 1/' \
     unit_slab
@@ -271,7 +271,7 @@ mutant a_medium_magazine_is_deep_for_what_comes_once plain \
 # --- Depot and slabs ---
 
 mutant a_trim_holds_every_slab_for_a_while plain src/slab_purge.c \
-    's/    if (purge->ranges_ever != ranges)/    if (true)/' unit_slab
+    's/    if (purge->ranges_ever != ranges)/    if (true)/' unit_slab_purge
 mutant a_slab_of_medium_blocks_goes_back_as_a_whole plain src/slab_purge.c \
     's/if (size_classes\[slab->class\].size > 2 \* PAGE_BYTES)/if (false)/' \
     idle_threads
@@ -296,23 +296,24 @@ mutant a_fork_counts_nothing_anew plain src/thread.c \
 mutant a_fork_counts_a_block_twice plain src/slab_local.c \
     '/^void slab_count_anew/,/^}/s/set_local_free(slab, 0);//' unit_claim
 mutant a_fork_does_not_count_what_is_dirty plain src/slab_local.c \
-    '/^void slab_count_anew/,/^}/s/(int64_t)resting - before/0/' unit_slab
+    '/^void slab_count_anew/,/^}/s/(int64_t)resting - before/0/' unit_slab_local
 mutant what_is_not_counted_yet_is_taken plain src/slab.c \
     '/^static size_t take_resting/,/^}/s/wanted > resting/false/' unit_slab
 mutant what_is_not_counted_yet_is_the_holders plain src/slab_local.c \
-    's/index < end \&\& resting != 0/index < end/' unit_slab
+    's/index < end \&\& resting != 0/index < end/' unit_slab_local
 mutant pages_ahead_of_use_stay plain src/slab_purge.c \
-    's/index == carved \&\& slab->present > end/carved > slab->present/' unit_slab
+    's/index == carved \&\& slab->present > end/carved > slab->present/' \
+    unit_slab_purge
 mutant a_slab_let_go_forgets_what_its_holder_freed plain src/slab_local.c \
     's/atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);//' \
-    unit_slab
+    unit_slab_local
 mutant all_free_slabs_stay_with_their_holder plain src/slab_local.c \
-    's/if (spare > 1)/if (false)/' unit_slab
+    's/if (spare > 1)/if (false)/' unit_slab_local
 mutant a_holder_never_lets_go plain src/slab_local.c \
-    's/HELD_MAX + 1/HELD_MAX + 100/' unit_slab
+    's/HELD_MAX + 1/HELD_MAX + 100/' unit_slab_local
 mutant a_slab_let_go_is_still_the_holders plain src/slab_local.c \
     's/atomic_store_explicit(&slab->holder, NULL, memory_order_relaxed);//' \
-    unit_slab
+    unit_slab_local
 mutant a_held_block_is_not_judged plain src/slab_state.h \
     '/^FAST_PATH .*slab_judge/,/^}/s/BLOCK_OUT))/BLOCK_OUT \&\& false))/' \
     misuse_double_free
@@ -330,13 +331,13 @@ mutant an_idle_class_keeps_its_blocks plain src/thread_cache.c \
     's/% IDLE_INTERVAL == 0/% IDLE_INTERVAL == IDLE_INTERVAL/' \
     unit_thread_cache
 mutant a_step_of_purging_has_no_bound plain src/slab_purge.c \
-    's/if (last - first > most)/if (false)/' unit_slab
+    's/if (last - first > most)/if (false)/' unit_slab_purge
 mutant what_a_step_left_is_forgotten plain src/slab_purge.c \
-    's/purge->effort == 0 ? 0 : resting/resting/' unit_slab
+    's/purge->effort == 0 ? 0 : resting/resting/' unit_slab_purge
 mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
     's/ \&\& cache->looked_in == slab_age()//' unit_thread_cache
 mutant a_step_takes_one_slab plain src/slab_purge.c \
-    's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab
+    's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab_purge
 mutant a_bin_that_overflows_stays_as_narrow_as_it_was plain src/thread_cache.c \
     's/\*slots = slots_after(cache, class, before);//' unit_thread_cache
 mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
@@ -344,10 +345,10 @@ mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
     unit_thread_cache
 mutant a_page_with_a_live_block_is_given_back plain src/slab_purge.c \
     's/(start + PAGE_BYTES - 1) >> PAGE_SHIFT/start >> PAGE_SHIFT/' \
-    unit_slab memory_returns operation_sequences
+    unit_slab_purge memory_returns operation_sequences
 mutant given_back_pages_are_counted_for_ever plain src/slab_purge.c \
     's/count_purged(-((int64_t)used << PAGE_SHIFT));//' \
-    unit_slab
+    unit_slab_purge
 mutant a_parent_in_the_tree_is_not_marked plain src/slab_index.c \
     's/for (unsigned up = level + 1; up-- > 0;)/for (unsigned up = level + 1; up-- > level;)/' \
     unit_slab_index
@@ -357,24 +358,25 @@ mutant a_mark_above_is_lost plain src/slab_index.c \
 # --- Slabs given up ---
 
 mutant a_slab_with_live_blocks_is_retired plain src/slab_retire.c \
-    's/return resting == load(&slab->carved) \&\&/return/' unit_slab
+    's/return resting == load(&slab->carved) \&\&/return/' unit_slab_retire
 mutant a_reserved_slab_is_retired plain src/slab.c \
-    's/carved != 0 \&\& !slab->reserved/carved != 0/' unit_slab
+    's/carved != 0 \&\& !slab->reserved/carved != 0/' unit_slab_retire
 mutant a_retired_slab_stays_counted plain src/slab_retire.c \
-    's/^    uncount(slab);//' unit_slab
+    's/^    uncount(slab);//' unit_slab_retire
 mutant a_retired_slab_is_not_forgotten plain src/slab_retire.c \
-    's/^    forget(slab);//' unit_slab memory_limit
+    's/^    forget(slab);//' unit_slab_retire memory_limit
 mutant a_retired_slab_is_lost plain src/slab_retire.c \
     's/slab_index_add(slab->class, SLABS_UNPLACED, slab->number)/(void)0/' \
-    unit_slab
+    unit_slab_retire
 mutant a_slab_that_stays_loses_its_entries plain src/slab_retire.c \
-    's/page_map_slab_entry(slab->owner, slab->class), slab);/0, slab);/' unit_slab
+    's/page_map_slab_entry(slab->owner, slab->class), slab);/0, slab);/' \
+    unit_slab_retire
 mutant a_slab_is_retired_while_memory_is_reserved plain src/slab_retire.c \
-    's/atomic_load(&slab->touched) == 0 \&\&//' unit_slab
+    's/atomic_load(&slab->touched) == 0 \&\&//' unit_slab_retire
 mutant a_retired_slab_has_its_place_still plain src/slab_retire.c \
-    's/atomic_store(&slab->placed, false);//' unit_slab
+    's/atomic_store(&slab->placed, false);//' unit_slab_retire
 mutant who_brings_the_last_block_to_rest_does_not_say_so plain src/slab_return.c \
-    's/before + count == carved/false/' unit_slab memory_limit
+    's/before + count == carved/false/' memory_limit
 mutant no_slab_is_retired plain src/shortage.c \
     's/return slab_retire(bytes) != 0;/return (void)bytes, false;/' memory_limit
 mutant what_is_on_its_way_keeps_slabs plain src/shortage.c \
@@ -405,7 +407,7 @@ mutant leaves_come_before_what_grows plain src/large.c \
     memory_limit
 mutant upkeep_does_not_look_at_the_clock plain src/upkeep.c \
     's/while (os_now() - start < budget_ns \&\& give_back_step/while (give_back_step/' \
-    unit_slab
+    unit_slab_purge
 mutant pages_are_made_present_at_once plain src/os_linux.c \
     's/POPULATE_STEP = 256 << 10/POPULATE_STEP = 1 << 30/' unit_os
 mutant what_is_new_is_zeroed plain src/large.c \
@@ -701,7 +703,7 @@ mutant a_pop_that_does_not_observe tsan src/stack.h \
     unit_stack
 mutant a_block_at_rest_is_not_published tsan src/slab_return.c \
     '/^void slab_return(unsigned/,/^}/s/memory_order_release/memory_order_relaxed/' \
-    unit_depot unit_slab unit_depot cross_thread random_load
+    unit_depot unit_slab_threads unit_depot cross_thread random_load
 mutant a_single_block_is_not_published tsan src/depot.c \
     '/^void depot_give_one(/,/^}/s/memory_order_release/memory_order_relaxed/' \
     unit_depot

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* What the tests of slabs share, on top of support.h. */
+#ifndef SLABS_H
+#define SLABS_H
+
+#include <stddef.h>
+
+#include "slab_internal.h"
+
+enum { OWNER = 7, WANTED = 50 };
+
+/* As many blocks as are asked for, however often that is to be asked. */
+void fill_all(struct slab_source *source, unsigned class, void **blocks,
+              size_t count);
+
+/* Asserts that blocks of a class lie apart and are known, and what lies inside
+ * of them is not. */
+void check_class(unsigned class);
+
+/* The two steps of a thread that brings a block to rest. */
+struct slab *bring_to_rest(unsigned class, void *block);
+void count_at_rest(struct slab *slab);
+
+/* Of the totals, what is the same again when all slabs are gone. */
+struct slab_totals what_there_is(struct slab_totals totals);
+
+/* slab_retire(), without what no slab has. */
+size_t retire_slabs(size_t bytes);
+/* Retires all that other tests have left. */
+void retire_all(void);
+
+#endif

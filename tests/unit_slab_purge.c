@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/* Pages of slabs that are given back: by a trim, in steps, by upkeep. */
+#include "support.h"
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "os.h"
+#include "page_map.h"
+#include "size_class.h"
+#include "slab_index.h"
+#include "slabs.h"
+
+static const struct slab *without_pages; /* to give back */
+static bool was_held;
+static struct os_calls system_calls;
+
+static int look_and_madvise(void *address, size_t length, int advice)
+{
+    was_held |= atomic_load(&without_pages->held);
+    return system_calls.madvise(address, length, advice);
+}
+
+static ssize_t look_and_madvise_ranges(const struct iovec *ranges,
+                                       size_t count, int advice)
+{
+    was_held |= atomic_load(&without_pages->held);
+    return system_calls.madvise_ranges(ranges, count, advice);
+}
+
+static void a_trim_holds_no_slab_that_has_no_page_to_give(void **state)
+{
+    enum { CLASS = 3, LATER = 4, MANY = 500 };
+    struct slab_source source = {.owner = OWNER}, later = {.owner = OWNER};
+    void *blocks[WANTED], *others[MANY];
+
+    (void)state;
+    slab_trim();
+    fill_all(&source, CLASS, blocks, WANTED);
+    slab_let_go(&source);
+    slab_return(CLASS, blocks, 1);
+    fill_all(&later, LATER, others, MANY);
+    slab_let_go(&later);
+    slab_return(LATER, others, MANY);
+    without_pages = page_map_descriptor(blocks[0]);
+    system_calls = os_calls;
+    os_calls.madvise = look_and_madvise;
+    os_calls.madvise_ranges = look_and_madvise_ranges;
+    assert_true(slab_trim() > 0);
+    os_calls = system_calls;
+    assert_false(was_held);
+    slab_return(CLASS, blocks + 1, WANTED - 1);
+}
+
+static void a_trim_gives_back_the_pages_of_what_rests(void **state)
+{
+    enum { CLASS = 24, COUNT = 1000 };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    for (size_t i = 0; i < COUNT; i++)
+        memset(blocks[i], 1, size);
+    void *kept = blocks[COUNT / 2];
+    blocks[COUNT / 2] = blocks[COUNT - 1];
+    slab_return(CLASS, blocks, COUNT - 1);
+    slab_let_go(&source);
+    size_t bytes = slab_trim();
+    assert_in_range(bytes, (COUNT - 1) * size * 9 / 10, SIZE_MAX);
+    assert_int_equal(slab_trim(), 0);
+    /* The one that lives keeps its contents; the others are pages of zero. */
+    assert_int_equal(((char *)kept)[0], 1);
+    assert_int_equal(((char *)kept)[size - 1], 1);
+    /* Pages that are used again are no longer without memory. */
+    uint64_t purged = atomic_load(&slab_sums.purged_bytes);
+    fill_all(&source, CLASS, blocks, COUNT - 1);
+    slab_return(CLASS, blocks, COUNT - 1);
+    assert_true(atomic_load(&slab_sums.purged_bytes) + COUNT * size / 2
+                <= purged);
+    slab_return(CLASS, &kept, 1);
+    slab_let_go(&source);
+}
+
+/* What is made present ahead of use is given back too, and made present again
+ * when the slab is used again. */
+static void a_trim_gives_back_what_was_made_present_ahead(void **state)
+{
+    enum { CLASS = 16, FILL = 32, FILLS = 128 };
+    static void *blocks[FILLS * FILL];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, FILLS * FILL);
+    struct slab *slab = source.held;
+    size_t carved = atomic_load(&slab->carved) * size;
+    assert_int_equal(slab->present, slab_bytes(slab));
+    size_t ahead = (slab_bytes(slab) - carved) / PAGE_BYTES * PAGE_BYTES;
+    assert_in_range(ahead, 2 * PAGE_BYTES, SIZE_MAX);
+    const char *last = (char *)slab->base + slab_bytes(slab) - PAGE_BYTES;
+    assert_true(os_is_present(last, PAGE_BYTES));
+    slab_trim();
+    slab_return(CLASS, blocks + FILLS * FILL - 1, 1);
+    slab_let_go(&source);
+    int64_t dirty = (int64_t)slab_dirty_bytes();
+    size_t bytes = slab_trim();
+    assert_in_range(bytes, ahead, SIZE_MAX);
+    assert_false(os_is_present(last, PAGE_BYTES));
+    assert_int_equal(slab_dirty_bytes(), dirty - (int64_t)(bytes - ahead));
+    assert_int_equal(slab_trim(), 0);
+    slab_return(CLASS, blocks, FILLS * FILL - 1);
+}
+
+/* A free that gives back memory on the side must not take long. */
+static void a_step_gives_back_a_bounded_part(void **state)
+{
+    enum { LARGEST = CLASS_COUNT - 1, STEP_BYTES_MAX = 64 * PAGE_BYTES };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[2];
+    size_t bytes = 0;
+    bool more;
+
+    (void)state;
+    slab_trim();
+    fill_all(&source, LARGEST, blocks, 2);
+    memset(blocks[0], 1, size_classes[LARGEST].size);
+    memset(blocks[1], 1, size_classes[LARGEST].size);
+    slab_return(LARGEST, blocks, 2);
+    slab_let_go(&source);
+    for (uint64_t start = os_now(); bytes < 2 * size_classes[LARGEST].size;) {
+        require(os_now() - start < UINT64_C(10000000000));
+        size_t step = slab_purge_step(&more);
+        assert_in_range(step, 0, STEP_BYTES_MAX);
+        bytes += step;
+        sleep_ms(1);
+    }
+}
+
+static bool system_purges_ranges_at_once(void)
+{
+    char *address = os_map(2 * OS_MAP_ALIGNMENT);
+    struct iovec ranges[] = {{address, PAGE_BYTES},
+                             {address + OS_MAP_ALIGNMENT, PAGE_BYTES}};
+
+    require(address != NULL);
+    require(os_purge_ranges(ranges, 2) == 2);
+    require(os_unmap(address, 2 * OS_MAP_ALIGNMENT));
+    return os_purges_ranges_at_once();
+}
+
+/* What a call costs is for the most part the same for one slab and four. */
+static void a_step_gives_back_pages_of_several_slabs_in_a_call(void **state)
+{
+    enum { CLASS = 24, SLABS = 32 };
+    static void *blocks[SLABS * UNIT_BYTES / 2560];
+    size_t count = sizeof blocks / sizeof *blocks;
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size, bytes = 0;
+    bool more;
+
+    (void)state;
+    if (!system_purges_ranges_at_once())
+        return;
+    slab_trim();
+    fill_all(&source, CLASS, blocks, count);
+    for (size_t i = 0; i < count; i++)
+        memset(blocks[i], 1, size);
+    slab_return(CLASS, blocks, count);
+    slab_let_go(&source);
+    sleep_ms(100);
+    uint64_t calls = os_kernel_calls();
+    for (uint64_t start = os_now(); bytes < count * size / 2;) {
+        require(os_now() - start < UINT64_C(10000000000));
+        bytes += slab_purge_step(&more);
+    }
+    calls = os_kernel_calls() - calls;
+    assert_in_range(calls, 1, bytes / (2 * UNIT_BYTES));
+    slab_trim();
+}
+
+/* --- upkeep in small steps --- */
+
+/* Slabs of a class that were looked at since almost all of it was free. */
+static size_t slabs_looked_at(unsigned class)
+{
+    size_t count = 0;
+
+    for (uint32_t i = 0; i < slab_index_count(class); i++) {
+        const struct slab *slab = slab_index_get(class, i);
+        count += slab != NULL &&
+                 atomic_load(&slab->purge_at) == atomic_load(&slab->carved);
+    }
+    return count;
+}
+
+/* Though there is not a page to give back in any of them. */
+static void upkeep_ends_when_its_time_does(void **state)
+{
+    enum { CLASS = 0, KEPT_EVERY = 17, CAPACITY = UNIT_BYTES / 16,
+           SLABS = 200, COUNT = SLABS * CAPACITY };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t before = slabs_looked_at(CLASS), looked_at = 0;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    for (size_t i = 0; i < COUNT; i++)
+        if (i % KEPT_EVERY != 0)
+            slab_return(CLASS, &blocks[i], 1);
+    sleep_ms(100); /* until they are old */
+    for (uint64_t ns = 1000; looked_at == 0 && ns < 1000000000; ns *= 2) {
+        sleep_ms(20);
+        partyalloc_maintain(ns);
+        looked_at = slabs_looked_at(CLASS) - before;
+    }
+    assert_in_range(looked_at, 1, SLABS / 4);
+    for (size_t i = 0; i < COUNT; i += KEPT_EVERY)
+        slab_return(CLASS, &blocks[i], 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        /* Before there are other slabs. */
+        cmocka_unit_test(a_trim_holds_no_slab_that_has_no_page_to_give),
+        cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
+        cmocka_unit_test(a_trim_gives_back_what_was_made_present_ahead),
+        cmocka_unit_test(a_step_gives_back_a_bounded_part),
+        cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
+        /* Last, since it takes what other tests have left. */
+        cmocka_unit_test(upkeep_ends_when_its_time_does),
+    };
+
+    return run_all(tests);
+}
