@@ -64,7 +64,7 @@ TESTS += $(public_tests)
 
 # What several of these share.
 check_LTLIBRARIES += %D%/libparts.la
-%C%_libparts_la_SOURCES = %D%/slabs.c %D%/slabs.h
+%C%_libparts_la_SOURCES = %D%/caches.c %D%/caches.h %D%/slabs.c %D%/slabs.h
 %C%_libparts_la_CFLAGS = $(white_box_cflags)
 
 white_box_tests = \
@@ -84,6 +84,7 @@ white_box_tests = \
 	%D%/unit_os \
 	%D%/unit_page_map \
 	%D%/unit_reserve \
+	%D%/unit_shortage \
 	%D%/unit_size_class \
 	%D%/unit_slab \
 	%D%/unit_slab_index \
@@ -92,7 +93,10 @@ white_box_tests = \
 	%D%/unit_slab_retire \
 	%D%/unit_slab_threads \
 	%D%/unit_stack \
-	%D%/unit_thread_cache
+	%D%/unit_thread_cache \
+	%D%/unit_thread_cache_idle \
+	%D%/unit_thread_cache_medium \
+	%D%/unit_thread_cache_room
 check_PROGRAMS += $(white_box_tests)
 TESTS += $(white_box_tests)
 
@@ -128,6 +132,8 @@ TESTS += $(white_box_tests)
 %C%_unit_page_map_LDADD = $(white_box_ldadd)
 %C%_unit_reserve_CFLAGS = $(white_box_cflags)
 %C%_unit_reserve_LDADD = $(white_box_ldadd)
+%C%_unit_shortage_CFLAGS = $(white_box_cflags)
+%C%_unit_shortage_LDADD = $(white_box_ldadd)
 %C%_unit_size_class_CFLAGS = $(white_box_cflags)
 %C%_unit_size_class_LDADD = $(white_box_ldadd)
 %C%_unit_slab_CFLAGS = $(white_box_cflags)
@@ -146,6 +152,12 @@ TESTS += $(white_box_tests)
 %C%_unit_stack_LDADD = $(white_box_ldadd)
 %C%_unit_thread_cache_CFLAGS = $(white_box_cflags)
 %C%_unit_thread_cache_LDADD = $(white_box_ldadd)
+%C%_unit_thread_cache_idle_CFLAGS = $(white_box_cflags)
+%C%_unit_thread_cache_idle_LDADD = $(white_box_ldadd)
+%C%_unit_thread_cache_medium_CFLAGS = $(white_box_cflags)
+%C%_unit_thread_cache_medium_LDADD = $(white_box_ldadd)
+%C%_unit_thread_cache_room_CFLAGS = $(white_box_cflags)
+%C%_unit_thread_cache_room_LDADD = $(white_box_ldadd)
 
 # --- Tests that load the library while they run ------------------------------
 

@@ -95,31 +95,32 @@ mutant a_magazine_gives_one_twice plain src/thread_cache.h \
     's/atomic_store_explicit(&cursor->top, top - 1, memory_order_relaxed)/atomic_store_explicit(\&cursor->top, top - (((uintptr_t)top >> 3) % 64 != 40), memory_order_relaxed)/' \
     contract_sizes operation_sequences unit_thread_cache
 mutant a_cache_has_no_bound plain src/thread_cache_room.c \
-    's/cache->charged + bytes <= cache->budget/true/' options unit_thread_cache
+    's/cache->charged + bytes <= cache->budget/true/' \
+    options unit_thread_cache_room
 mutant a_limit_never_falls plain src/thread_cache_room.c \
     's/cursor->limit -= less;//; s/cache->charged -= less \*/cache->charged -= 0 */' \
-    unit_thread_cache
+    unit_thread_cache_room
 mutant anothers_slots_are_kept plain src/thread_cache_room.c \
-    's/lower_limit(cache, class, &bin->foreign);//' unit_thread_cache
+    's/lower_limit(cache, class, &bin->foreign);//' unit_thread_cache_room
 mutant a_bin_with_other_blocks_is_idle plain src/thread_cache_room.c \
-    's/ && \*top == rest->seen_block//' unit_thread_cache
+    's/ && \*top == rest->seen_block//' unit_thread_cache_room
 mutant a_flush_forgets_anothers_blocks plain src/thread_cache_room.c \
     's/hand_on(cache, class, cache_detach(cache, class, foreign), true);//' \
     unit_thread_cache cross_thread thread_exit
 
 mutant memory_runs_out_before_single_blocks_do plain src/thread_cache.c \
     '/^static void \*take_last/,/^}/s/return cache_allocate_one(cache, class);/return NULL;/' \
-    unit_thread_cache
+    unit_shortage
 mutant memory_runs_out_before_anothers_blocks_do plain src/thread_cache.c \
     '/^static void \*take_last/,/^}/s/cache_flush_foreign(cache, class);//' \
-    unit_thread_cache
+    unit_shortage
 mutant memory_runs_out_for_a_full_cache plain src/thread_cache.c \
     's/return block != NULL ? block : take_last(cache, class);/return block;/' \
-    unit_thread_cache
+    unit_shortage
 mutant what_was_left_is_taken_in_steps_only plain src/shortage.c \
-    '/for_small/,/^}/s/^    {hand_on_all_left, 1},//' unit_thread_cache
+    '/for_small/,/^}/s/^    {hand_on_all_left, 1},//' unit_shortage
 mutant what_was_left_is_taken_at_once plain src/shortage.c \
-    's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = 1/' unit_thread_cache
+    's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = 1/' unit_shortage
 
 mutant what_lies_idle_in_the_depot_stays plain src/upkeep.c \
     's/ \&\& depot_drain_idle_step())/ \&\& false)/' unit_depot
@@ -173,42 +174,42 @@ mutant the_first_thread_maps_metadata plain src/thread.c \
     's/^    metadata_map_ahead();//' first_call
 
 mutant a_thread_without_a_cache_gets_nothing plain src/callbacks.c \
-    's/return cache_allocate_without(class);/return NULL;/' unit_thread_cache
+    's/return cache_allocate_without(class);/return NULL;/' unit_shortage
 mutant a_thread_without_a_cache_sees_slabs_only plain src/thread_cache.c \
     '/^void \*cache_allocate_without/,/^}/s/: depot_take_any_one(class)/: NULL/' \
-    unit_thread_cache
+    unit_shortage
 mutant a_thread_without_a_cache_sees_no_single_blocks plain src/thread_cache.c \
     '/^void \*cache_allocate_without/,/^}/s/= depot_take_one(class)/= NULL/' \
-    unit_thread_cache
+    unit_shortage
 mutant a_thread_without_a_cache_keeps_its_slab plain src/thread_cache.c \
     '/^void \*cache_allocate_without/,/^}/s/slab_let_go(&source);//' \
-    unit_thread_cache
+    unit_shortage
 mutant the_rest_of_a_magazine_is_lost plain src/depot.c \
     '/^void \*depot_take_any_one/,/^}/s/drain(class, magazine);//' \
-    unit_thread_cache
+    unit_shortage
 mutant large_blocks_make_no_room_for_a_cache plain src/callbacks.c \
     '/^static struct cache \*enter/,/^}/s/large_drop(ROOM_STEP) != 0/false/' \
-    unit_thread_cache
+    unit_shortage
 mutant an_exiting_thread_keeps_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/cache_put_left(cache);/;/' \
     thread_exit short_threads
 mutant any_idle_cache_will_do plain src/thread_cache_idle.c \
-    's/os_processor() % PLACES/0/' unit_thread_cache
+    's/os_processor() % PLACES/0/' unit_thread_cache_idle
 mutant a_left_cache_is_lost_to_the_next_one plain src/thread_cache_idle.c \
     's/if (before != NULL)/if (false)/' thread_exit short_threads
 mutant a_left_cache_is_flushed_at_once plain src/thread_cache.c \
-    's/FLUSH_STEP = 4/FLUSH_STEP = 1 << 20/' unit_thread_cache
+    's/FLUSH_STEP = 4/FLUSH_STEP = 1 << 20/' unit_thread_cache_idle
 mutant a_left_cache_is_nobodys plain src/thread_cache_idle.c \
     's/since + age <= now ? take_left(place) : NULL/NULL/' thread_exit
 mutant a_left_cache_is_anybodys_at_once plain src/thread_cache_idle.c \
-    's/since + age <= now/true/' unit_thread_cache
+    's/since + age <= now/true/' unit_thread_cache_idle
 mutant a_successor_gets_medium_blocks plain src/thread_cache.c \
     's/flush_from(cache, cache->medium_from);//' thread_exit
 mutant a_successor_gets_anothers_blocks plain src/thread_cache.c \
     '/^void cache_flush_for_successor/,/^}/s/cache_flush_foreign(cache, class);/;/' \
     thread_exit
 mutant memory_runs_out_beside_a_left_cache plain src/shortage.c \
-    's/return cache_flush_left(0);/return false;/' unit_thread_cache
+    's/return cache_flush_left(0);/return false;/' unit_shortage
 mutant memory_never_runs_out_for_who_borrows_a_cache plain src/shortage.c \
     's/LEFT_STEPS_MAX = 64/LEFT_STEPS_MAX = INT_MAX/' unit_claim thread_exit
 mutant a_trim_passes_left_caches_by plain src/upkeep.c \
@@ -261,12 +262,12 @@ mutant upkeep_passes_idle_threads_by plain src/upkeep.c \
     's/(!option_quiet() && cache_flush_unused_step())/false/' idle_threads
 
 mutant a_medium_magazine_is_deep_at_once plain src/thread_cache_medium.c \
-    's/MEDIUM_SLOTS_MIN = 2/MEDIUM_SLOTS_MIN = 16/' unit_thread_cache
+    's/MEDIUM_SLOTS_MIN = 2/MEDIUM_SLOTS_MIN = 16/' unit_thread_cache_medium
 mutant a_medium_magazine_stays_as_it_is plain src/thread_cache_medium.c \
-    's/    if (rest->spills != 0)/    if (false)/' unit_thread_cache
+    's/    if (rest->spills != 0)/    if (false)/' unit_thread_cache_medium
 mutant a_medium_magazine_is_deep_for_what_comes_once plain \
     src/thread_cache_medium.c 's/    if (rest->spills != 0)/    if (true)/' \
-    unit_thread_cache
+    unit_thread_cache_medium
 
 # --- Depot and slabs ---
 
@@ -280,7 +281,7 @@ mutant a_depot_without_a_bottom plain src/depot.c \
 mutant others_take_the_last_magazine_of_a_shelf plain src/depot.c \
     's/RESERVED = 2/RESERVED = 0/' unit_depot
 mutant what_is_left_to_others_is_not_taken_at_last plain src/thread_cache.c \
-    's/return take_last(cache, class);/return NULL;/' unit_thread_cache
+    's/return take_last(cache, class);/return NULL;/' unit_shortage
 mutant blocks_come_back_marked_as_away plain src/depot.c \
     '/^static struct magazine \*take(/,/^}/s/slab_mark_out(magazine);//' \
     unit_depot cross_thread
@@ -319,17 +320,17 @@ mutant a_held_block_is_not_judged plain src/slab_state.h \
     misuse_double_free
 mutant a_medium_class_keeps_too_many_blocks plain src/thread_cache_medium.c \
     's/MEDIUM_SLOTS_MAX = 16/MEDIUM_SLOTS_MAX = 60/' \
-    unit_thread_cache
+    unit_thread_cache_medium
 mutant a_spill_leaves_the_blocks_where_they_were plain \
     src/thread_cache_medium.c \
     's/top - count, memory_order_release/top, memory_order_release/' \
-    unit_thread_cache contract_sizes misuse_double_free random_load
+    unit_thread_cache_medium contract_sizes misuse_double_free random_load
 mutant a_double_free_behind_a_spill_is_dropped plain \
     src/thread_cache_medium.c \
     's/slab_misuse_slow(class, block);/;/' misuse_double_free
 mutant an_idle_class_keeps_its_blocks plain src/thread_cache.c \
     's/% IDLE_INTERVAL == 0/% IDLE_INTERVAL == IDLE_INTERVAL/' \
-    unit_thread_cache
+    unit_thread_cache_room
 mutant a_step_of_purging_has_no_bound plain src/slab_purge.c \
     's/if (last - first > most)/if (false)/' unit_slab_purge
 mutant what_a_step_left_is_forgotten plain src/slab_purge.c \
@@ -339,10 +340,10 @@ mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
 mutant a_step_takes_one_slab plain src/slab_purge.c \
     's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab_purge
 mutant a_bin_that_overflows_stays_as_narrow_as_it_was plain src/thread_cache.c \
-    's/\*slots = slots_after(cache, class, before);//' unit_thread_cache
+    's/\*slots = slots_after(cache, class, before);//' unit_thread_cache_room
 mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
     '/^void cache_flush_empties/,/^}/s/if (spare != NULL)/if (false)/' \
-    unit_thread_cache
+    unit_thread_cache_room
 mutant a_page_with_a_live_block_is_given_back plain src/slab_purge.c \
     's/(start + PAGE_BYTES - 1) >> PAGE_SHIFT/start >> PAGE_SHIFT/' \
     unit_slab_purge memory_returns operation_sequences

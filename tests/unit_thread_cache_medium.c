@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* A thread's cache: how many medium blocks it keeps. */
+#include "support.h"
+
+#include "caches.h"
+#include "size_class.h"
+#include "thread.h"
+
+static void of_each_medium_class_a_cache_keeps_a_few_blocks(void **state)
+{
+    enum { BLOCKS = 16 };
+
+    (void)state;
+    for (unsigned class = CLASS_COUNT - 1;
+         size_classes[class].size > MEDIUM_ABOVE; class--) {
+        size_t blocks_bytes = (size_t)BLOCKS * size_classes[class].size;
+        free_much_of(class, blocks_bytes < MIB ? blocks_bytes : MIB);
+        assert_true(cache_totals().blocks > 0);
+        partyalloc_thread_flush();
+        assert_int_equal(cache_totals().bytes, 0);
+    }
+}
+
+static size_t blocks_of_class(unsigned class)
+{
+    return magazine_count_at(thread_bins->of_class[class].own.top);
+}
+
+static void a_medium_magazine_is_deep_when_blocks_go_to_and_fro(void **state)
+{
+    enum { CLASS = 30, BLOCKS = 40, FEW = 2, MANY_BLOCKS = 16, ROUNDS = 5 };
+
+    (void)state;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < BLOCKS; i++)
+            blocks[i] = allocate(CLASS);
+        for (size_t i = 0; i < BLOCKS; i++)
+            release(blocks[i]);
+        if (round == 0)
+            assert_in_range(blocks_of_class(CLASS), 1, FEW);
+    }
+    assert_in_range(blocks_of_class(CLASS), MANY_BLOCKS / 2, MANY_BLOCKS);
+    partyalloc_thread_flush();
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(of_each_medium_class_a_cache_keeps_a_few_blocks),
+        cmocka_unit_test(a_medium_magazine_is_deep_when_blocks_go_to_and_fro),
+    };
+
+    return run_all(tests);
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* A thread's cache: how much it holds of what, and how it makes room. */
+#include "support.h"
+
+#include "caches.h"
+#include "depot.h"
+#include "metadata.h"
+#include "size_class.h"
+#include "thread.h"
+#include "thread_cache_internal.h"
+
+static void a_cache_stays_within_its_bytes(void **state)
+{
+    (void)state;
+    for (unsigned class = 0; size_classes[class].size <= MEDIUM_ABOVE; class++)
+        free_much_of(class, CACHE_BYTES);
+    partyalloc_thread_flush();
+    assert_int_equal(cache_totals().bytes, 0);
+    assert_int_equal(cache_totals().blocks, 0);
+}
+
+static void a_class_that_is_idle_is_emptied(void **state)
+{
+    enum { IDLE = 30, BUSY = 4, ROUNDS = 30 };
+
+    (void)state;
+    free_much_of(IDLE, MIB);
+    const struct cursor *own = &thread_bins->of_class[IDLE].own;
+    assert_true(magazine_count_at(own->top) > 0);
+    for (size_t round = 0; round < ROUNDS; round++)
+        free_much_of(BUSY, CACHE_BYTES + MIB);
+    assert_int_equal(magazine_count_at(own->top), 0);
+    partyalloc_thread_flush();
+}
+
+static void a_flush_leaves_nothing_and_keeps_every_block(void **state)
+{
+    enum { CLASS = 10 };
+
+    (void)state;
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(CLASS);
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
+    uint64_t carved = slab_totals().carved_blocks;
+    partyalloc_thread_flush();
+    assert_int_equal(cache_totals().blocks, 0);
+    assert_int_equal(slab_totals().resting_blocks + depot_totals().blocks,
+                     slab_totals().carved_blocks);
+    /* All of them can be had again. */
+    for (size_t i = 0; i < MANY; i++)
+        blocks[i] = allocate(CLASS);
+    assert_in_range(slab_totals().carved_blocks - carved, 0, 256);
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
+    partyalloc_thread_flush();
+}
+
+enum { BUSY = 16, NEEDY = 8 }; /* classes */
+
+/* Spends the budget, and asks for room in one class again and again while the
+ * bin of another is in use. */
+static bool gets_room_from_a_busy_bin(size_t wanted)
+{
+    struct cache *cache = cache_of(thread_bins);
+    size_t budget = cache->budget;
+    bool got = false;
+
+    cache->budget = cache->charged;
+    for (size_t i = 0; i < 8 * CLASS_COUNT && !got; i++) {
+        got = cache_has_room(cache, NEEDY, wanted);
+        /* Once around: the two on top change places. */
+        if (i % CLASS_COUNT == 0) {
+            void *first = allocate(BUSY), *second = allocate(BUSY);
+            release(first);
+            release(second);
+        }
+    }
+    cache->budget = budget;
+    return got;
+}
+
+/* So many slots of the busy class, in blocks of the needy one. */
+static size_t room_of(size_t slots)
+{
+    return slots * size_classes[BUSY].size / size_classes[NEEDY].size;
+}
+
+/* A bin that has once held much and now goes up and down by a little makes room
+ * for another one, but keeps what it holds: it is not idle. */
+static void a_bin_gives_up_slots_that_it_does_not_use(void **state)
+{
+    enum { ONCE = 25, NOW = 5 };
+    const struct cursor *own = &thread_bins->of_class[BUSY].own;
+
+    (void)state;
+    for (size_t i = 0; i < ONCE; i++)
+        blocks[i] = allocate(BUSY);
+    for (size_t i = 0; i < ONCE; i++)
+        release(blocks[i]);
+    for (size_t i = NOW; i < ONCE; i++)
+        blocks[i] = allocate(BUSY);
+    uint64_t held = cache_totals().blocks;
+    size_t slots = cursor_slots(own);
+    assert_in_range(slots, ONCE, 2 * ONCE);
+    /* More than is given up at one look. */
+    assert_true(gets_room_from_a_busy_bin(room_of((slots - NOW) / 2)));
+    assert_int_equal(cache_totals().blocks, held);
+    assert_in_range(cursor_slots(own), NOW + 1, slots / 2 + NOW);
+    for (size_t i = NOW; i < ONCE; i++)
+        release(blocks[i]);
+    partyalloc_thread_flush();
+}
+
+/* A few blocks of another thread do not keep room for a magazine of them. */
+static void slots_for_anothers_blocks_are_given_up_too(void **state)
+{
+    enum { FEW = 2, FROM = MANY / 2, TO = FROM + FEW };
+    const struct bin *bin = &thread_bins->of_class[BUSY];
+    unsigned class = BUSY;
+
+    (void)state;
+    run_thread(allocate_many, &class);
+    /* So that no full magazine comes from there. */
+    depot_drain_all();
+    void *first = allocate(BUSY), *second = allocate(BUSY);
+    /* Of slabs in the middle: the lowest one may have become ours just now. */
+    for (size_t i = FROM; i < TO; i++)
+        release(blocks[i]);
+    release(first);
+    release(second);
+    size_t slots = cursor_slots(&bin->foreign);
+    assert_in_range(slots, 8 * FEW, MANY);
+    /* More than the slots for own blocks would make. */
+    assert_true(gets_room_from_a_busy_bin(
+        room_of((cursor_slots(&bin->own) + slots) / 2 - 1)));
+    assert_in_range(cursor_slots(&bin->foreign), FEW + 1, slots * 3 / 4);
+    for (size_t i = 0; i < MANY; i++)
+        if (i < FROM || i >= TO)
+            release(blocks[i]);
+    partyalloc_thread_flush();
+}
+
+/* Many blocks of all small classes, freed in no order: no class is left
+ * without room by those that came first. */
+static void a_burst_of_all_classes_takes_few_slow_paths(void **state)
+{
+    enum { COUNT = 100000, STRIDE = 7919, FEW = COUNT / 10 };
+    static void *burst[COUNT];
+    struct random random = {1};
+
+    (void)state;
+    for (size_t i = 0; i < COUNT; i++) {
+        size_t size = random_size(&random, 16, 2047);
+        burst[i] = partyalloc_allocate(size, ANY_TYPE);
+        require(burst[i] != NULL);
+    }
+    struct cache_totals before = cache_totals();
+    for (size_t i = 0; i < COUNT; i++)
+        release(burst[i * STRIDE % COUNT]);
+    assert_in_range(cache_totals().overflows - before.overflows, 0, FEW);
+    assert_in_range(cache_totals().bytes, 0, CACHE_BYTES);
+    partyalloc_thread_flush();
+    depot_drain_all();
+}
+
+static void flushes_lose_no_magazine(void **state)
+{
+    enum { CLASS = 3, TURNS = 200 };
+    size_t before = 0;
+
+    (void)state;
+    for (size_t i = 0; i < TURNS; i++) {
+        for (size_t j = 0; j < MANY; j++)
+            blocks[j] = allocate(CLASS);
+        for (size_t j = 0; j < MANY; j++)
+            release(blocks[j]);
+        for (size_t j = 0; j < MANY; j++)
+            blocks[j] = allocate(CLASS);
+        partyalloc_thread_flush();
+        for (size_t j = 0; j < MANY; j++)
+            release(blocks[j]);
+        partyalloc_thread_flush();
+        depot_drain_all();
+        if (i == TURNS / 10)
+            before = metadata_bytes();
+    }
+    assert_int_equal(metadata_bytes(), before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_cache_stays_within_its_bytes),
+        cmocka_unit_test(a_class_that_is_idle_is_emptied),
+        cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
+        cmocka_unit_test(a_bin_gives_up_slots_that_it_does_not_use),
+        cmocka_unit_test(slots_for_anothers_blocks_are_given_up_too),
+        cmocka_unit_test(a_burst_of_all_classes_takes_few_slow_paths),
+        cmocka_unit_test(flushes_lose_no_magazine),
+    };
+
+    have_a_cache();
+    return run_all(tests);
+}
