@@ -335,6 +335,11 @@ size_t large_drop_step(bool aged_too)
     return kept_drop_step(kept_bound(), aged_too);
 }
 
+bool large_keeps_too_much(void)
+{
+    return kept_too_much();
+}
+
 size_t large_drop(size_t bytes)
 {
     return kept_drop(bytes);

@@ -41,6 +41,7 @@ void *large_resize(void *block, size_t size);
  * `aged_too` of what has not been reused for a while; about so many bytes; or
  * all.  Returns the bytes. */
 size_t large_drop_step(bool aged_too);
+bool large_keeps_too_much(void); /* a hint, without a look */
 size_t large_drop(size_t bytes);
 size_t large_drop_all(void);
 

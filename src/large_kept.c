@@ -15,6 +15,7 @@ enum {
     /* Ranges are unmapped by so many units at a time: the kernel needs about
      * 10 us for their pages, and no less for half as many (doc/design.md). */
     DROP_UNITS = 4,
+    PURGE_BYTES = 1 << 20,
     /* What is older than half a second is unmapped by kept_drop_step(). */
     AGE_MAX = 500 * 1000 * 1000 >> RANGE_AGE_SHIFT,
 };
@@ -261,6 +262,10 @@ void kept_give_unused(uintptr_t base, size_t bytes)
  * bytes. */
 static size_t give_up(range from, bool had_place)
 {
+    /* To unmap holds up all who map or make pages present: not for long, when
+     * the pages are gone by then. */
+    for (size_t at = PURGE_BYTES; at < bytes_of(from); at += PURGE_BYTES)
+        os_purge((char *)start_of(from) + at - PURGE_BYTES, PURGE_BYTES);
     if (os_unmap(start_of(from), bytes_of(from)))
         return bytes_of(from);
     os_purge(start_of(from), bytes_of(from));
@@ -349,14 +354,28 @@ static bool has_pages(range from)
     return os_is_present(start_of(from), PAGE_BYTES);
 }
 
+/* Whether too much was kept at the last look.  A hint: relaxed. */
+static _Atomic(bool) too_much;
+
+bool kept_too_much(void)
+{
+    return atomic_load_explicit(&too_much, memory_order_relaxed);
+}
+
+static void note_too_much(bool now)
+{
+    if (kept_too_much() != now)
+        atomic_store_explicit(&too_much, now, memory_order_relaxed);
+}
+
 size_t kept_drop_step(size_t bound, bool aged_too)
 {
-    /* Of a title without large blocks every slow free comes here. */
-    if (likely(places_end() == 0))
+    if (places_end() == 0)
         return 0;
     struct seen used, unused;
     uint64_t now = age_clock();
     size_t bytes = find_oldest(now, &used, &unused) + overflow_bytes();
+    note_too_much(bytes > bound);
     if (bytes > bound || aged_too) {
         size_t dropped = drop_waiting_piece();
         if (dropped != 0)

@@ -55,6 +55,9 @@ void kept_give_unused(uintptr_t base, size_t bytes);
  * been, as a whole.  Returns the bytes. */
 size_t kept_drop_step(size_t bound, bool aged_too);
 
+/* Whether the last such step found more than its bound. */
+bool kept_too_much(void);
+
 /* Unmaps unused ranges, then the oldest ones, `bytes` of them if there are as
  * many.  0: nothing can be unmapped. */
 size_t kept_drop(size_t bytes);

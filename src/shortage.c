@@ -12,8 +12,9 @@
 #include "thread_cache.h"
 
 enum {
-    /* Room for a small block is made so many bytes at a time. */
-    SMALL_STEP = 256 << 10,
+    /* Room for a small block is made so many bytes at a time: a slab takes 10 us
+     * to be unmapped. */
+    SMALL_STEP = 64 << 10,
     /* Steps in which what threads have left is handed on bit by bit, before it
      * is all at once: no end of it need come, since a thread that borrows its
      * cache leaves it itself each time. */
@@ -23,64 +24,68 @@ enum {
 
 /* What may help; false: there is nothing of it. */
 struct measure {
-    bool (*take)(size_t bytes);
+    bool (*take)(struct shortage *shortage);
     unsigned turns_max;
 };
 
-static bool hand_on_some_left(size_t bytes)
+static bool hand_on_some_left(struct shortage *shortage)
 {
-    (void)bytes;
+    (void)shortage;
     return cache_flush_left(0);
 }
 
-static bool hand_on_all_left(size_t bytes)
+static bool hand_on_all_left(struct shortage *shortage)
 {
-    (void)bytes;
+    (void)shortage;
     cache_flush_all_left();
     return true;
 }
 
-static bool hand_on_unused(size_t bytes)
+/* What threads hold that are idle, bit by bit.  What has come to be free so is
+ * given up at once. */
+static bool hand_on_some_unused(struct shortage *shortage)
 {
-    (void)bytes;
-    cache_look_at_threads();
-    cache_flush_unused();
+    if (shortage->turns == 1)
+        cache_look_at_threads();
+    if (!cache_flush_unused_behind(&shortage->flushed))
+        return false;
+    slab_retire(shortage->bytes);
     return true;
 }
 
-static bool drop_kept(size_t bytes)
+static bool drop_kept(struct shortage *shortage)
 {
-    return large_drop(bytes) != 0;
+    return large_drop(shortage->bytes) != 0;
 }
 
-static bool drop_chunk(size_t bytes)
+static bool drop_chunk(struct shortage *shortage)
 {
-    (void)bytes;
+    (void)shortage;
     return chunk_drop() != 0;
 }
 
-static bool retire_slabs(size_t bytes)
+static bool retire_slabs(struct shortage *shortage)
 {
-    return slab_retire(bytes) != 0;
+    return slab_retire(shortage->bytes) != 0;
 }
 
 /* What the thread and the depot have keeps slabs from being free as a whole. */
-static bool bring_to_rest(size_t bytes)
+static bool bring_to_rest(struct shortage *shortage)
 {
-    (void)bytes;
+    (void)shortage;
     thread_flush();
     depot_drain_all();
     return true;
 }
 
-/* First what is free already, and what costs others least. */
+/* First what costs others least. */
 static const struct measure for_small[] = {
     {hand_on_some_left, LEFT_STEPS_MAX},
     {hand_on_all_left, 1},
-    {hand_on_unused, 1},
     {drop_kept, ANY_NUMBER},
     {drop_chunk, 1},
     {retire_slabs, ANY_NUMBER},
+    {hand_on_some_unused, ANY_NUMBER},
     {bring_to_rest, 1},
     {retire_slabs, ANY_NUMBER},
     {NULL, 0},
@@ -91,7 +96,7 @@ static const struct measure for_much[] = {
     {drop_chunk, 1},
     {retire_slabs, ANY_NUMBER},
     {hand_on_all_left, 1},
-    {hand_on_unused, 1},
+    {hand_on_some_unused, ANY_NUMBER},
     {bring_to_rest, 1},
     {retire_slabs, ANY_NUMBER},
     {NULL, 0},
@@ -128,7 +133,7 @@ bool shortage_relieve(struct shortage *shortage)
         return false;
     for (; shortage->next->take != NULL; shortage->next++) {
         if (shortage->turns++ < shortage->next->turns_max &&
-            shortage->next->take(shortage->bytes))
+            shortage->next->take(shortage))
             return true;
         shortage->turns = 0;
     }

@@ -14,10 +14,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+struct cache;
+
 struct shortage {
     size_t bytes; /* that are lacking */
     const struct measure *next; /* NULL: none can help */
-    unsigned turns;             /* that it has had */
+    unsigned turns;             /* that it has had, with the one that it has */
+    struct cache *flushed; /* behind this one caches may have what is unused */
 };
 
 /* Of a small block; of so many bytes, for a large block, for one that grows by

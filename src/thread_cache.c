@@ -180,7 +180,9 @@ static void give_back_step(struct cache *cache)
 {
     if (option_quiet() || purge_step(cache))
         return;
-    large_drop_step(++cache->looks % DROP_INTERVAL == 0);
+    bool aged_too = ++cache->looks % DROP_INTERVAL == 0;
+    if (aged_too || large_keeps_too_much())
+        large_drop_step(aged_too);
 }
 
 /* Takes the oldest out of a magazine and gives them to the depot: a few when it

@@ -211,6 +211,10 @@ void cache_look_at_threads(void);
  * caches whose threads have not run since. */
 void cache_flush_unused(void);
 
+/* A step of that, of some ten microseconds: of the first cache behind *before
+ * (NULL: of all) that has anything to give.  False: there is none. */
+bool cache_flush_unused_behind(struct cache **before);
+
 /* The same for one of the next few caches, if its thread has been idle: as
  * much as takes some ten microseconds.  False: none of these has anything to
  * give. */

@@ -163,13 +163,22 @@ void cache_look_at_threads(void)
                                   memory_order_relaxed);
 }
 
+bool cache_flush_unused_behind(struct cache **before)
+{
+    for (struct cache *cache = cache_next(*before); cache != NULL;
+         cache = cache_next(cache)) {
+        if (may_have_unused(cache) && has_not_run(cache) && flush_step(cache))
+            return true;
+        *before = cache;
+    }
+    return false;
+}
+
 void cache_flush_unused(void)
 {
-    for (struct cache *cache = cache_next(NULL); cache != NULL;
-         cache = cache_next(cache))
-        while (may_have_unused(cache) && has_not_run(cache) &&
-               flush_step(cache))
-            ;
+    struct cache *before = NULL;
+    while (cache_flush_unused_behind(&before))
+        ;
 }
 
 bool cache_flush_unused_step(void)

@@ -34,7 +34,8 @@ struct cache {
     struct bins bins;
     bool checked;         /* option_checked(): no magazine is ever loaded */
     unsigned medium_from; /* from this class on blocks are medium */
-    unsigned hand;        /* the bin that cache_flush_idle() looked at last */
+    unsigned hand;        /* the bin that cache_flush_idle() looked at last, */
+    bool hand_stays;      /* and whether that has more to give */
     size_t charged;       /* bytes of small blocks that it may hold */
     size_t budget;        /* the most of that */
     /* Empty magazines, by their `next`: some at hand, and a bundle more, so
@@ -144,8 +145,8 @@ size_t cache_room(const struct cache *cache, unsigned class);
 bool cache_raise_limit(struct cache *cache, unsigned class,
                        struct cursor *cursor);
 
-/* Hands on what a bin holds; of that, the blocks of others only; or the next
- * bin, if it has been idle since it was looked at last and is not that of
+/* Hands on what a bin holds; of that, the blocks of others only; or some of the
+ * next bin, if it has been idle since it was looked at last and is not that of
  * `class`. */
 void cache_flush_bin(struct cache *cache, unsigned class);
 void cache_flush_foreign(struct cache *cache, unsigned class);

@@ -9,6 +9,9 @@ enum {
     RAISE_FRACTION = 2,
     /* Empty magazines in a bundle. */
     EMPTIES_MAX = 8,
+    /* Magazines of an idle class that are handed on in one go: it may have
+     * hundreds. */
+    FLUSH_IDLE_MAX = 2,
 };
 
 struct magazine magazine_empty __attribute__((aligned(MAGAZINE_BYTES)));
@@ -243,10 +246,18 @@ bool cache_has_magazine(const struct cache *cache, unsigned class)
 
 SLOW_PATH void cache_flush_idle(struct cache *cache, unsigned class)
 {
-    cache->hand = (cache->hand + 1) % CLASS_COUNT;
-    if (cache->hand != class && cache_has_magazine(cache, cache->hand) &&
-        is_idle(cache, cache->hand))
-        cache_flush_bin(cache, cache->hand);
+    if (!cache->hand_stays)
+        cache->hand = (cache->hand + 1) % CLASS_COUNT;
+    cache->hand_stays = false;
+    if (cache->hand == class || !cache_has_magazine(cache, cache->hand) ||
+        !is_idle(cache, cache->hand))
+        return;
+    for (unsigned i = 0; i < FLUSH_IDLE_MAX; i++)
+        if (!cache_flush_further(cache, cache->hand)) {
+            cache_flush_bin(cache, cache->hand);
+            return;
+        }
+    cache->hand_stays = true;
 }
 
 static void lower_limit(struct cache *cache, unsigned class,

@@ -191,6 +191,14 @@ static void kept_mappings_make_room_for_other_blocks(void **state)
     assert_int_equal(partyalloc_set_limit(0), 0);
 }
 
+static void fill_with_small(size_t size, size_t bytes)
+{
+    while (hoard.count * size < bytes) {
+        hoard.blocks[hoard.count] = filled_allocate(size, hoard.count);
+        hoard.count++;
+    }
+}
+
 /* What can never be had takes nothing from what can, be it only to find out. */
 static void ask_for_too_much(void *unused)
 {
@@ -198,15 +206,22 @@ static void ask_for_too_much(void *unused)
     partyalloc_free(partyalloc_allocate(MIB, ANY_TYPE), ANY_TYPE);
     struct filled small = filled_allocate(500, 1);
     struct filled large = filled_allocate(MIB, 2);
+    fill_with_small(3000, 10 * MIB);
+    free_hoard(1);
+    partyalloc_free(partyalloc_allocate(20 * MIB, ANY_TYPE), ANY_TYPE);
     require(partyalloc_set_limit(64 * MIB) == 0);
-    size_t mapped = stats_now().mapped_bytes;
-    for (size_t size = 64 * MIB; size != 0; size *= 2) {
+    struct partyalloc_stats before = stats_now();
+    for (size_t size = 128 * MIB; size != 0; size *= 2) {
         require(partyalloc_allocate(size, ANY_TYPE) == NULL);
         require(partyalloc_reallocate(large.block, size, ANY_TYPE) == NULL);
         require(partyalloc_reallocate(small.block, size, ANY_TYPE) == NULL);
         require(partyalloc_allocate_aligned(size, MIB, ANY_TYPE) == NULL);
     }
-    require(stats_now().mapped_bytes <= mapped);
+    struct partyalloc_stats after = stats_now();
+    require(after.mapped_bytes == before.mapped_bytes);
+    require(after.large_cached_bytes == before.large_cached_bytes);
+    require(after.cache_bytes == before.cache_bytes);
+    require(after.slab_bytes == before.slab_bytes);
     filled_free(&small);
     filled_free(&large);
 }
@@ -236,6 +251,8 @@ static void a_block_shrinks_at_the_cap(void **state)
                                                          ANY_TYPE);
             require(filled.block != NULL);
         }
+        /* What it does not need others can have. */
+        require(partyalloc_usable_size(filled.block) <= 2 * SMALL_SIZE_MAX);
         partyalloc_set_limit(0);
         filled_free(&filled);
         free_hoard(1);
@@ -245,14 +262,6 @@ static void a_block_shrinks_at_the_cap(void **state)
 /* --- a large block that needs more than one kind of room --- */
 
 enum { CAP = 64 << 20 };
-
-static void fill_with_small(size_t size, size_t bytes)
-{
-    while (hoard.count * size < bytes) {
-        hoard.blocks[hoard.count] = filled_allocate(size, hoard.count);
-        hoard.count++;
-    }
-}
 
 static void require_large(size_t bytes)
 {

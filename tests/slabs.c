@@ -5,7 +5,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "chunk.h"
 #include "page_map.h"
 #include "size_class.h"
 #include "slabs.h"
@@ -71,14 +70,8 @@ struct slab_totals what_there_is(struct slab_totals totals)
     return totals;
 }
 
-size_t retire_slabs(size_t bytes)
-{
-    chunk_drop();
-    return slab_retire(bytes);
-}
-
 void retire_all(void)
 {
-    retire_slabs(SIZE_MAX);
-    assert_int_equal(retire_slabs(SIZE_MAX), 0);
+    slab_retire(SIZE_MAX);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
 }

@@ -24,8 +24,6 @@ void count_at_rest(struct slab *slab);
 /* Of the totals, what is the same again when all slabs are gone. */
 struct slab_totals what_there_is(struct slab_totals totals);
 
-/* slab_retire(), without what no slab has. */
-size_t retire_slabs(size_t bytes);
 /* Retires all that other tests have left. */
 void retire_all(void);
 

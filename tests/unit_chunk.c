@@ -2,6 +2,7 @@
 /* Address space for slabs: granted once, apart, and known to the page map. */
 #include "support.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -89,6 +90,29 @@ static void what_is_left_of_a_chunk_goes_back(void **state)
     assert_int_equal(chunk_drop(), 0);
     assert_true(chunk_grant(1).base != 0);
     assert_int_equal(chunk_drop(), CHUNK_BYTES - UNIT_BYTES);
+}
+
+static int refuse_munmap(void *address, size_t length)
+{
+    (void)address, (void)length;
+    errno = ENOMEM;
+    return -1;
+}
+
+static void a_chunk_that_the_system_does_not_unmap_stays(void **state)
+{
+    (void)state;
+    chunk_drop();
+    require(chunk_grant(1).base != 0);
+    os_calls.munmap = refuse_munmap;
+    assert_int_equal(chunk_drop(), 0);
+    os_calls.munmap = munmap;
+    size_t mapped = os_mapped_bytes();
+    assert_int_equal(chunk_left_bytes(), CHUNK_BYTES - UNIT_BYTES);
+    for (size_t i = 1; i < CHUNK_BYTES / UNIT_BYTES; i++)
+        require(chunk_grant(1).base != 0);
+    assert_int_equal(os_mapped_bytes(), mapped);
+    assert_int_equal(chunk_left_bytes(), 0);
 }
 
 static void reserved_space_is_granted_first_and_is_present(void **state)
@@ -207,6 +231,7 @@ int main(void)
         cmocka_unit_test(grants_to_many_threads_lie_apart),
         cmocka_unit_test(address_space_grows_in_modest_steps),
         cmocka_unit_test(what_is_left_of_a_chunk_goes_back),
+        cmocka_unit_test(a_chunk_that_the_system_does_not_unmap_stays),
         cmocka_unit_test(reserved_space_is_granted_first_and_is_present),
         cmocka_unit_test(reserved_pieces_side_by_side_become_one),
         cmocka_unit_test(as_many_reserved_pieces_as_there_are_add_up),

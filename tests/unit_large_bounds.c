@@ -289,7 +289,8 @@ static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
     os_set_limit(os_mapped_bytes());
     void *block = partyalloc_allocate(6 * MIB, ANY_TYPE);
     assert_non_null(block);
-    assert_in_range(large_totals().cached_bytes, 14 * MIB, 18 * MIB);
+    /* Of what it needs some can be another part of what was kept. */
+    assert_in_range(large_totals().cached_bytes, 12 * MIB, 18 * MIB);
     large_free(block);
     os_set_limit(0);
     for (size_t i = 1; i < COUNT; i += 2)

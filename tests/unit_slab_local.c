@@ -170,9 +170,9 @@ static void the_child_of_a_fork_counts_by_the_states(void **state)
     assert_int_equal(atomic_load(&slab->resting), COUNT - GONE);
     assert_int_equal(slab_dirty_bytes(), dirty);
     slab_let_go(&source);
-    assert_int_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
     slab_return(CLASS, blocks + COUNT - GONE, GONE);
-    assert_int_equal(retire_slabs(SIZE_MAX), slab_bytes(slab));
+    assert_int_equal(slab_retire(SIZE_MAX), slab_bytes(slab));
 }
 
 /* What one source has left, another one takes, and carves nothing. */

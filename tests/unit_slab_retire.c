@@ -6,7 +6,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include "chunk.h"
 #include "os.h"
 #include "page_map.h"
 #include "size_class.h"
@@ -33,7 +32,6 @@ static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
         slab_return(CLASS, blocks + i, 1);
     /* Pages given back are counted too. */
     slab_trim();
-    chunk_drop();
     size_t mapped = os_mapped_bytes();
     size_t bytes = slab_retire(SIZE_MAX);
     /* All but the slab of the block that lives. */
@@ -45,7 +43,7 @@ static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
     assert_int_equal(((char *)blocks[COUNT - 1])[size - 1], 1);
     assert_int_equal(page_map_entry(blocks[0]), 0);
     slab_return(CLASS, blocks + COUNT - 1, 1);
-    assert_int_equal(retire_slabs(SIZE_MAX), slab_bytes(slab));
+    assert_int_equal(slab_retire(SIZE_MAX), slab_bytes(slab));
     struct slab_totals after = what_there_is(slab_totals());
     assert_memory_equal(&after, &before, sizeof after);
     assert_int_equal(atomic_load(&slab_sums.dirty_bytes), dirty);
@@ -72,10 +70,10 @@ static void what_is_used_again_is_not_retired(void **state)
     slab_let_go(&source);
     fill_all(&source, CLASS, blocks, COUNT / 2);
     slab_let_go(&source);
-    assert_int_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
     assert_true(slab_is_live(CLASS, blocks[0]));
     slab_return(CLASS, blocks, COUNT / 2);
-    assert_int_not_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_not_equal(slab_retire(SIZE_MAX), 0);
 }
 
 static void what_is_held_or_reserved_is_not_retired(void **state)
@@ -89,14 +87,56 @@ static void what_is_held_or_reserved_is_not_retired(void **state)
     fill_all(&source, CLASS, blocks, COUNT);
     struct slab *slab = source.held;
     slab_return(CLASS, blocks, COUNT);
-    assert_int_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
     slab->reserved = true;
     slab_let_go(&source);
-    assert_int_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
     slab->reserved = false;
     require(slab_hold(slab));
     slab_unhold(slab);
-    assert_int_equal(retire_slabs(1), slab_bytes(slab));
+    assert_int_equal(slab_retire(1), slab_bytes(slab));
+}
+
+/* Slabs that are used again stay listed: they are passed over. */
+static void what_was_free_does_not_hide_what_is(void **state)
+{
+    enum { CLASS = 27, CAPACITY = 16, SLABS = 60, COUNT = SLABS * CAPACITY };
+    struct slab_source source = {.owner = OWNER};
+    static void *blocks[COUNT];
+
+    (void)state;
+    assert_int_equal(size_classes[CLASS].capacity, CAPACITY);
+    retire_all();
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    slab_return(CLASS, blocks, COUNT);
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    for (size_t i = 0; i < COUNT; i++)
+        if ((uintptr_t)blocks[i] % (3 * UNIT_BYTES) < UNIT_BYTES)
+            slab_return(CLASS, &blocks[i], 1);
+    size_t free_bytes = slab_free_bytes() / UNIT_BYTES * UNIT_BYTES;
+    assert_in_range(free_bytes, SLABS / 4 * UNIT_BYTES, SLABS * UNIT_BYTES);
+    assert_int_equal(slab_retire(SIZE_MAX), free_bytes);
+    assert_int_equal(slab_free_bytes(), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        if ((uintptr_t)blocks[i] % (3 * UNIT_BYTES) >= UNIT_BYTES)
+            slab_return(CLASS, &blocks[i], 1);
+    retire_all();
+}
+
+/* A slab that nothing was carved from. */
+static void a_slab_without_a_block_is_retired_too(void **state)
+{
+    enum { CLASS = 23 };
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    retire_all();
+    source.held = slab_choose(&source, CLASS);
+    size_t bytes = slab_bytes(source.held);
+    slab_let_go(&source);
+    assert_int_equal(slab_retire(SIZE_MAX), bytes);
 }
 
 static int refuse_munmap(void *address, size_t length)
@@ -120,12 +160,12 @@ static void a_slab_that_the_system_does_not_unmap_stays(void **state)
     slab_let_go(&source);
     uint32_t entry = page_map_entry(blocks[0]);
     os_calls.munmap = refuse_munmap;
-    assert_int_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
     os_calls = calls;
     /* Nor is one given up whose pages another thread may be touching. */
     struct slab *slab = page_map_descriptor(blocks[0]);
     atomic_store(&slab->touched, 1);
-    assert_int_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
     atomic_store(&slab->touched, 0);
     assert_int_equal(page_map_entry(blocks[0]), entry);
     assert_true(atomic_load(&slab->placed));
@@ -134,7 +174,7 @@ static void a_slab_that_the_system_does_not_unmap_stays(void **state)
     assert_ptr_equal(page_map_descriptor(again[0]), slab);
     slab_return(CLASS, again, COUNT);
     slab_let_go(&source);
-    assert_int_not_equal(retire_slabs(SIZE_MAX), 0);
+    assert_int_not_equal(slab_retire(SIZE_MAX), 0);
     assert_false(atomic_load(&slab->placed));
 }
 
@@ -144,6 +184,8 @@ int main(void)
         cmocka_unit_test(a_slab_that_is_free_is_retired_and_made_anew),
         cmocka_unit_test(what_is_used_again_is_not_retired),
         cmocka_unit_test(what_is_held_or_reserved_is_not_retired),
+        cmocka_unit_test(what_was_free_does_not_hide_what_is),
+        cmocka_unit_test(a_slab_without_a_block_is_retired_too),
         cmocka_unit_test(a_slab_that_the_system_does_not_unmap_stays),
     };
 

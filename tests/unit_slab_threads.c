@@ -48,7 +48,7 @@ static void *purge(void *unused)
 static void *retire(void *unused)
 {
     while (!atomic_load(&purging_ends))
-        retire_slabs(SIZE_MAX);
+        slab_retire(SIZE_MAX);
     return unused;
 }
 

@@ -33,6 +33,34 @@ static void a_class_that_is_idle_is_emptied(void **state)
     partyalloc_thread_flush();
 }
 
+/* It may have hundreds of magazines, and whoever looks has only wanted a block
+ * of another class. */
+static void an_idle_class_is_emptied_step_by_step(void **state)
+{
+    enum { IDLE = 0, MAGAZINES = 12, COUNT = MAGAZINES * MAGAZINE_SLOTS,
+           STEP = 4 * MAGAZINE_SLOTS, LOOKS = 3 * CLASS_COUNT };
+    struct cache *cache = cache_of(thread_bins);
+    uint64_t before, after;
+
+    (void)state;
+    partyalloc_thread_flush();
+    for (size_t i = 0; i < COUNT; i++)
+        blocks[i] = allocate(IDLE);
+    for (size_t i = 0; i < COUNT; i++)
+        release(blocks[i]);
+    before = cache_totals().blocks;
+    assert_true(before >= COUNT);
+    /* Three times around would be two steps, if it did not stay with the class. */
+    for (unsigned i = 0; i < LOOKS; i++) {
+        cache_flush_idle(cache, CLASS_COUNT - 1);
+        after = cache_totals().blocks;
+        assert_in_range(before - after, 0, STEP);
+        before = after;
+    }
+    assert_int_equal(before, 0);
+    partyalloc_thread_flush();
+}
+
 static void a_flush_leaves_nothing_and_keeps_every_block(void **state)
 {
     enum { CLASS = 10 };
@@ -193,6 +221,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_cache_stays_within_its_bytes),
         cmocka_unit_test(a_class_that_is_idle_is_emptied),
+        cmocka_unit_test(an_idle_class_is_emptied_step_by_step),
         cmocka_unit_test(a_flush_leaves_nothing_and_keeps_every_block),
         cmocka_unit_test(a_bin_gives_up_slots_that_it_does_not_use),
         cmocka_unit_test(slots_for_anothers_blocks_are_given_up_too),

@@ -158,7 +158,7 @@ mutant a_block_far_from_home_takes_the_slow_way plain src/callbacks.c \
     's/if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))/if (true)/' \
     unit_thread_cache
 mutant the_entry_of_a_block_is_read_twice plain src/thread_cache.c \
-    's/^            bins_push(&cache->bins, leaf, view, block);/            bins_push(\&cache->bins, leaf, leaf_entry(leaf, block) ^ cache->bins.tag, block);/' \
+    's/!bins_push(&cache->bins, leaf, view, block))$/!bins_push(\&cache->bins, leaf, leaf_entry(leaf, block) ^ cache->bins.tag, block))/' \
     frozen_thread
 mutant a_thread_that_moves_keeps_its_leaf plain src/page_map.h \
     's/    home->leaf = page_map_leaf(block);//' unit_page_map
@@ -243,14 +243,14 @@ mutant a_thread_ends_as_if_nothing_was_claimed plain src/thread_cache_claim.c \
 mutant a_claim_outlives_a_fork plain src/thread.c \
     's/if (likely(!cache_is_claimed(cache)))/if (true)/' unit_claim
 mutant a_trim_takes_from_busy_threads plain src/thread_cache_claim.c \
-    's/while (may_have_unused(cache) && has_not_run(cache) &&/while (may_have_unused(cache) \&\&/' \
+    's/if (may_have_unused(cache) \&\& has_not_run(cache) \&\&/if (may_have_unused(cache) \&\&/' \
     unit_claim
 mutant upkeep_takes_from_busy_threads plain src/thread_cache_claim.c \
     's/^               idle_ns;/               0;/' unit_claim
 mutant further_magazines_of_idle_threads_stay plain src/thread_cache_claim.c \
     's/return cache_flush_further(cache, class);/return false;/' unit_claim
 mutant memory_runs_out_beside_idle_threads plain src/shortage.c \
-    's/cache_flush_unused();//' unit_claim
+    's/^    {hand_on_some_unused, ANY_NUMBER},//' unit_claim
 mutant a_thread_with_reserved_memory_goes_without_its_slabs plain src/upkeep.c \
     's/bool idle_too = !option_quiet();/bool idle_too = true;/' unit_claim
 mutant upkeep_takes_slabs_though_memory_is_reserved plain src/upkeep.c \
@@ -359,9 +359,14 @@ mutant a_mark_above_is_lost plain src/slab_index.c \
 # --- Slabs given up ---
 
 mutant a_slab_with_live_blocks_is_retired plain src/slab_retire.c \
-    's/return resting == load(&slab->carved) \&\&/return/' unit_slab_retire
+    's/return resting == load(&slab->carved);/return true;/' unit_slab_retire
+mutant what_was_free_hides_what_is plain src/slab_retire.c \
+    's/        if (is_free(slab))/        if (true)/; s/if (!leave_place(slab))/if (!is_free(slab) || !leave_place(slab))/' \
+    unit_slab_retire
 mutant a_reserved_slab_is_retired plain src/slab.c \
-    's/carved != 0 \&\& !slab->reserved/carved != 0/' unit_slab_retire
+    's/resting == carved \&\& !slab->reserved/resting == carved/' unit_slab_retire
+mutant a_slab_without_a_block_stays plain src/slab.c \
+    's/resting == carved \&\& !slab->reserved/carved != 0 \&\& &/' unit_slab_retire
 mutant a_retired_slab_stays_counted plain src/slab_retire.c \
     's/^    uncount(slab);//' unit_slab_retire
 mutant a_retired_slab_is_not_forgotten plain src/slab_retire.c \
@@ -379,27 +384,35 @@ mutant a_retired_slab_has_its_place_still plain src/slab_retire.c \
 mutant who_brings_the_last_block_to_rest_does_not_say_so plain src/slab_return.c \
     's/before + count == carved/false/' memory_limit
 mutant no_slab_is_retired plain src/shortage.c \
-    's/return slab_retire(bytes) != 0;/return (void)bytes, false;/' memory_limit
+    's/return slab_retire(shortage->bytes) != 0;/return (void)shortage, false;/' \
+    memory_limit
 mutant what_is_on_its_way_keeps_slabs plain src/shortage.c \
     's/^    {bring_to_rest, 1},//' memory_limit
 mutant what_threads_have_left_keeps_slabs plain src/shortage.c \
     '/^static const struct measure for_much/,/^}/s/^    {hand_on_all_left, 1},//' \
     memory_limit
 mutant what_the_cap_leaves_does_not_count plain src/shortage.c \
-    's/return bytes <= most || .*/return bytes <= most;/' memory_limit
+    's/size_t most = os_room_bytes() +/size_t most =/' memory_limit
+mutant what_caches_hold_does_not_count plain src/shortage.c \
+    's/return bytes - most <= cache_totals.*/return false \&\& 0 !=/' memory_limit
 mutant one_measure_is_taken_once plain src/shortage.c \
     's/ANY_NUMBER = INT_MAX/ANY_NUMBER = 1/' memory_limit
 mutant what_cannot_help_is_given_up plain src/shortage.c \
-    's/can_help(bytes) ? for_much : none/for_much/' memory_limit
-mutant what_no_slab_has_is_not_given_up plain src/slab_retire.c \
-    's/size_t done = chunk_drop();/size_t done = 0;/' memory_limit
+    's/can_help(bytes) ? for_much : NULL/for_much/' memory_limit
+mutant what_no_slab_has_is_not_given_up plain src/shortage.c \
+    's/^    {drop_chunk, 1},//' memory_limit
+mutant a_chunk_that_stays_is_lost plain src/chunk.c \
+    '/^size_t chunk_drop/,/^}/s/atomic_compare_exchange_strong_explicit(&current, &none, left,/atomic_compare_exchange_strong_explicit(\&current, \&none, none,/' \
+    unit_chunk
 mutant what_is_left_of_a_chunk_is_lost plain src/chunk.c \
     's/drop(done ? before : update)/drop(done ? 0 : update)/' unit_chunk
 mutant a_block_that_grows_has_nothing_of_slabs plain src/callbacks.c \
-    '/^static SLOW_PATH void \*make_do/,/^}/s/shortage_relieve(&shortage)/false/' \
+    '/^static SLOW_PATH void \*grow_slow/,/^}/s/shortage_relieve(&shortage)/false/' \
     memory_limit
 mutant no_block_shrinks_at_the_cap plain src/callbacks.c \
-    '/^static SLOW_PATH void \*make_do/,/^}/s/size <= usable/false/' memory_limit
+    's/if (block == NULL \&\& stays \&\& size <= usable)/if (false)/' memory_limit
+mutant a_block_that_shrinks_at_the_cap_keeps_all plain src/callbacks.c \
+    's/return usable <= SMALL_MAX ? pointer : .*/return pointer;/' memory_limit
 mutant leaves_come_before_what_they_are_for plain src/large.c \
     's/if (base > end || !os_map_at/if (base > end || !page_map_reserve(base, bytes) || !os_map_at/' \
     memory_limit
@@ -415,6 +428,12 @@ mutant what_is_new_is_zeroed plain src/large.c \
     's/(char \*)block + fresh, 0, size - fresh/block, 0, size/' unit_large
 mutant what_waits_is_forgotten_when_a_place_is_empty plain src/large_kept.c \
     's/return refill_all() || any;/return any;/' unit_large_kept
+mutant an_idle_class_goes_all_at_once plain src/thread_cache_room.c \
+    's/FLUSH_IDLE_MAX = 2/FLUSH_IDLE_MAX = 1 << 20/' unit_thread_cache_room
+mutant an_idle_class_goes_once_around plain src/thread_cache_room.c \
+    's/cache->hand_stays = true;/;/' unit_thread_cache_room
+mutant too_much_is_kept_for_ever plain src/large_kept.c \
+    's/note_too_much(bytes > bound);/note_too_much(false);/' memory_returns
 mutant a_stop_can_be_cancelled plain src/service.c \
     's/pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before)/(void)(before = 0)/' \
     service_thread
@@ -466,7 +485,7 @@ mutant a_surplus_is_unmapped_at_once plain src/large_kept.c \
     's/drop_piece(used, DROP_UNITS)/drop_piece(used, RANGE_LENGTH_MAX)/' \
     unit_large_bounds unit_large_kept
 mutant a_surplus_waits_for_large_blocks plain src/thread_cache.c \
-    's/large_drop_step(++cache->looks % DROP_INTERVAL == 0);//' memory_returns
+    's/^        large_drop_step(aged_too);/        ;/' memory_returns
 mutant what_a_block_gives_up_is_lost plain src/large.c \
     '/^static void \*shrink/,/^}/s/kept_give(.*;//' unit_large
 mutant what_a_block_gives_up_knows_no_bound plain src/large.c \
@@ -504,8 +523,8 @@ mutant a_waiting_range_looks_like_a_block plain src/large_overflow.c \
 mutant a_cap_empties_all plain src/large_kept.c \
     's/dropped != 0 ? dropped : kept_drop_all()/kept_drop_all()/' \
     unit_large_bounds
-mutant the_page_map_finds_no_room plain src/large.c \
-    's/while (base == NULL \&\& kept_drop(bytes) != 0)/while (os_mapped_bytes() == 0)/' \
+mutant no_kept_range_makes_room plain src/shortage.c \
+    's/return large_drop(shortage->bytes) != 0;/return (void)shortage, false;/' \
     unit_large_bounds
 mutant a_target_that_stays_is_lost plain src/large.c \
     's/if (!os_unmap_for_move(to, bytes, mapped))/if (!os_unmap_for_move(to, bytes, mapped) \&\& false)/' \
@@ -580,11 +599,6 @@ mutant huge_pages_are_always_asked_for plain src/large.c \
 mutant a_block_that_grows_is_counted_twice plain src/os_linux.c \
     's/map(bytes, OS_MAP_ALIGNMENT, bytes - moved);/map(bytes, OS_MAP_ALIGNMENT, bytes);/' \
     unit_os memory_limit
-mutant kept_ranges_leave_no_room_to_grow plain src/large.c \
-    's/kept_drop(bytes - mapped) != 0/false/' memory_limit
-mutant what_cannot_move_empties_all plain src/large.c \
-    's/            return move(block, mapped, to, bytes);/            if ((to = move(block, mapped, to, bytes)) != NULL) return to;/' \
-    unit_large_bounds
 mutant a_move_that_fails_leaves_a_gap plain src/os_linux.c \
     's/            map_there(to, bytes);/            ;/' unit_os
 mutant anothers_mapping_goes_with_a_target plain src/os_linux.c \
