@@ -11,6 +11,7 @@
 #include "metadata.h"
 #include "os.h"
 #include "page_map.h"
+#include "shortage.h"
 #include "size_class.h"
 #include "thread.h"
 #include "thread_cache_internal.h"
@@ -54,6 +55,7 @@ static void run_out_of_memory_now(void)
     void **list = take_all(size, allocate_plainly, NULL);
     assert_null(depot_take_any(LEFT_CLASS));
     assert_null(depot_take_one(LEFT_CLASS));
+    assert_false(cursor_is_loaded(&thread_bins->of_class[LEFT_CLASS].foreign));
     list = take_all(size, allocate_in_need, list);
     os_set_limit(0);
     assert_int_equal(cache_totals().blocks, 0);
@@ -179,6 +181,11 @@ static void memory_runs_out_when_very_much_was_left(void **state)
     partyalloc_thread_flush();
     run_thread(leave_very_much, &cache);
     assert_true(cache_totals().blocks > VERY_MANY * 9 / 10);
+    /* Bit by bit for a while, then all at once. */
+    struct shortage shortage = shortage_of_small();
+    for (int i = 0; i < 100 && shortage_relieve(&shortage); i++)
+        ;
+    assert_int_equal(cache_totals().blocks, 0);
     run_out_of_memory_now();
     cache->budget = CACHE_BYTES;
     partyalloc_trim();
@@ -285,6 +292,10 @@ static void *take_all_without_a_cache(void *argument)
     size_t size = size_classes[visitor->class].size;
     size_t count = 0;
 
+    for (; count < visitor->wanted / 2; count++) {
+        blocks[count] = partyalloc_allocate(size, ANY_TYPE);
+        require(blocks[count] != NULL);
+    }
     while (count < MANY &&
            (blocks[count] = cache_allocate_without(visitor->class)) != NULL)
         count++;
