@@ -242,7 +242,7 @@ static void a_block_shrinks_at_the_cap(void **state)
         limit_growth_to(0);
         for (size_t size = MIB; size >= 16; size /= 2)
             allocate_until_null(size);
-        for (size_t size = sizes[i] / 2; size != 0; size /= 3) {
+        for (size_t size = sizes[i] / 7; size != 0; size /= 3) {
             filled.block = partyalloc_reallocate(filled.block, size, ANY_TYPE);
             filled.size = size;
             require(filled.block != NULL);

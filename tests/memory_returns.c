@@ -228,7 +228,7 @@ static void free_large_beyond_the_bound(void *unused)
 /* Then the title goes on with small blocks only. */
 static void free_large_and_go_on(void *unused)
 {
-    enum { LARGE = 60, SMALL = 1000, TURNS = 4000 };
+    enum { LARGE = 60, SMALL = 1000, TURNS = 400 };
 
     (void)unused;
     for (size_t i = 0; i < LARGE; i++)

@@ -7,7 +7,9 @@
 #include <semaphore.h>
 
 #include "caches.h"
+#include "chunk.h"
 #include "depot.h"
+#include "large.h"
 #include "metadata.h"
 #include "os.h"
 #include "page_map.h"
@@ -150,6 +152,27 @@ static void memory_runs_out_when_anothers_blocks_are_taken_too(void **state)
         release(blocks[i]);
     partyalloc_thread_flush();
     depot_drain_all();
+}
+
+/* Nothing is given up for what all of it could not serve. */
+static void what_can_be_enough_is_reckoned(void **state)
+{
+    (void)state;
+    allocate_many(&(unsigned){LEFT_CLASS});
+    for (size_t i = 0; i < MANY; i++)
+        release(blocks[i]);
+    os_set_limit(os_mapped_bytes() + MIB);
+    size_t most = os_room_bytes() + large_kept_bytes() + chunk_left_bytes() +
+                  slab_free_bytes();
+    size_t cached = cache_totals().bytes;
+    assert_in_range(cached, CACHE_BYTES / 4, CACHE_BYTES);
+    assert_non_null(shortage_of(most).next);
+    assert_non_null(shortage_of(most + cached).next);
+    most += cached + depot_totals().bytes + slab_local_bytes();
+    assert_null(shortage_of(most + 1).next);
+    assert_null(shortage_of(SIZE_MAX).next);
+    os_set_limit(0);
+    partyalloc_thread_flush();
 }
 
 /* More than the steps in which it is handed on bit by bit. */
@@ -381,6 +404,7 @@ int main(void)
         cmocka_unit_test(memory_runs_out_when_single_blocks_are_taken_too),
         cmocka_unit_test(memory_runs_out_when_a_full_cache_has_taken_all_of_it),
         cmocka_unit_test(memory_runs_out_when_anothers_blocks_are_taken_too),
+        cmocka_unit_test(what_can_be_enough_is_reckoned),
         cmocka_unit_test(memory_runs_out_when_very_much_was_left),
         cmocka_unit_test(what_was_left_is_taken_in_steps_when_memory_runs_out),
         /* These use up what others would need. */

@@ -146,6 +146,7 @@ static void the_child_of_a_fork_counts_no_block_twice(void **state)
     count_at_rest_without(slab, 1);
     slab_count_anew(&source);
     assert_int_equal(atomic_load(&slab->resting), 1);
+    assert_int_equal(atomic_load(&slab->local_free), 0);
     assert_ptr_equal(take_local(&source), singles[0]);
     assert_null(take_local(&source));
     slab_return(SINGLE_CLASS, singles, 2);

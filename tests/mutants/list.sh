@@ -157,9 +157,6 @@ mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
 mutant a_block_far_from_home_takes_the_slow_way plain src/callbacks.c \
     's/if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))/if (true)/' \
     unit_thread_cache
-mutant the_entry_of_a_block_is_read_twice plain src/thread_cache.c \
-    's/!bins_push(&cache->bins, leaf, view, block))$/!bins_push(\&cache->bins, leaf, leaf_entry(leaf, block) ^ cache->bins.tag, block))/' \
-    frozen_thread
 mutant a_thread_that_moves_keeps_its_leaf plain src/page_map.h \
     's/    home->leaf = page_map_leaf(block);//' unit_page_map
 
@@ -295,7 +292,7 @@ mutant a_slab_is_held_by_two plain src/slab.c \
 mutant a_fork_counts_nothing_anew plain src/thread.c \
     's/^    cache_count_anew(cache);//' unit_claim
 mutant a_fork_counts_a_block_twice plain src/slab_local.c \
-    '/^void slab_count_anew/,/^}/s/set_local_free(slab, 0);//' unit_claim
+    '/^void slab_count_anew/,/^}/s/set_local_free(slab, 0);//' unit_slab_local
 mutant a_fork_does_not_count_what_is_dirty plain src/slab_local.c \
     '/^void slab_count_anew/,/^}/s/(int64_t)resting - before/0/' unit_slab_local
 mutant what_is_not_counted_yet_is_taken plain src/slab.c \
@@ -394,7 +391,8 @@ mutant what_threads_have_left_keeps_slabs plain src/shortage.c \
 mutant what_the_cap_leaves_does_not_count plain src/shortage.c \
     's/size_t most = os_room_bytes() +/size_t most =/' memory_limit
 mutant what_caches_hold_does_not_count plain src/shortage.c \
-    's/return bytes - most <= cache_totals.*/return false \&\& 0 !=/' memory_limit
+    's/return bytes - most <= cache_totals().bytes + /return bytes - most <= /' \
+    unit_shortage
 mutant one_measure_is_taken_once plain src/shortage.c \
     's/ANY_NUMBER = INT_MAX/ANY_NUMBER = 1/' memory_limit
 mutant what_cannot_help_is_given_up plain src/shortage.c \
@@ -532,9 +530,6 @@ mutant a_target_that_stays_is_lost plain src/large.c \
 mutant a_free_gives_back_for_each_block plain src/thread_cache_medium.c \
     's/        depot_give_one(class, block);/        depot_give_one(class, block), large_drop_step(true);/;s/#include "thread_cache_internal.h"/&\n#include "large.h"/' \
     unit_large_bounds
-mutant no_room_is_made_for_a_cache plain src/callbacks.c \
-    's/unlikely(cache == NULL) \&\& large_drop(ROOM_STEP) != 0/false/' \
-    memory_limit
 mutant no_room_is_made_for_a_reservation plain src/upkeep.c \
     's/while (shortage_relieve(&shortage))/while (false)/' memory_limit
 mutant a_reservation_of_metadata_does_without_its_pages plain src/metadata.c \
