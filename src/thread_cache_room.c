@@ -11,7 +11,7 @@ enum {
     EMPTIES_MAX = 8,
     /* Magazines of an idle class that are handed on in one go: it may have
      * hundreds. */
-    FLUSH_IDLE_MAX = 2,
+    FLUSH_IDLE_MAX = 8,
 };
 
 struct magazine magazine_empty __attribute__((aligned(MAGAZINE_BYTES)));

@@ -37,8 +37,8 @@ static void a_class_that_is_idle_is_emptied(void **state)
  * of another class. */
 static void an_idle_class_is_emptied_step_by_step(void **state)
 {
-    enum { IDLE = 0, MAGAZINES = 12, COUNT = MAGAZINES * MAGAZINE_SLOTS,
-           STEP = 4 * MAGAZINE_SLOTS, LOOKS = 3 * CLASS_COUNT };
+    enum { IDLE = 0, MAGAZINES = 40, COUNT = MAGAZINES * MAGAZINE_SLOTS,
+           STEP = 10 * MAGAZINE_SLOTS, LOOKS = 3 * CLASS_COUNT };
     struct cache *cache = cache_of(thread_bins);
     uint64_t before, after;
 
@@ -50,7 +50,7 @@ static void an_idle_class_is_emptied_step_by_step(void **state)
         release(blocks[i]);
     before = cache_totals().blocks;
     assert_true(before >= COUNT);
-    /* Three times around would be two steps, if it did not stay with the class. */
+    /* Three times around would be three steps, if it did not stay with the class. */
     for (unsigned i = 0; i < LOOKS; i++) {
         cache_flush_idle(cache, CLASS_COUNT - 1);
         after = cache_totals().blocks;

@@ -427,7 +427,7 @@ mutant what_is_new_is_zeroed plain src/large.c \
 mutant what_waits_is_forgotten_when_a_place_is_empty plain src/large_kept.c \
     's/return refill_all() || any;/return any;/' unit_large_kept
 mutant an_idle_class_goes_all_at_once plain src/thread_cache_room.c \
-    's/FLUSH_IDLE_MAX = 2/FLUSH_IDLE_MAX = 1 << 20/' unit_thread_cache_room
+    's/FLUSH_IDLE_MAX = 8/FLUSH_IDLE_MAX = 1 << 20/' unit_thread_cache_room
 mutant an_idle_class_goes_once_around plain src/thread_cache_room.c \
     's/cache->hand_stays = true;/;/' unit_thread_cache_room
 mutant too_much_is_kept_for_ever plain src/large_kept.c \
