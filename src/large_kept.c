@@ -15,6 +15,7 @@ enum {
     /* Ranges are unmapped by so many units at a time: the kernel needs about
      * 10 us for their pages, and no less for half as many (doc/design.md). */
     DROP_UNITS = 4,
+    /* And their pages by so much at a time, if a long one goes as a whole. */
     PURGE_BYTES = 1 << 20,
     /* What is older than half a second is unmapped by kept_drop_step(). */
     AGE_MAX = 500 * 1000 * 1000 >> RANGE_AGE_SHIFT,
@@ -257,15 +258,22 @@ void kept_give_unused(uintptr_t base, size_t bytes)
 
 /* --- Dropping ------------------------------------------------------------- */
 
+/* To unmap holds up all who map or make pages present: not for long, when the
+ * pages of a long range are gone by then. */
+static void purge_long(range from)
+{
+    if (is_unused(from))
+        return;
+    for (size_t at = PURGE_BYTES; at < bytes_of(from); at += PURGE_BYTES)
+        os_purge((char *)start_of(from) + at - PURGE_BYTES, PURGE_BYTES);
+}
+
 /* Gives up a range that nobody else has, which had a place or waited for one.
  * What the system does not unmap gives its pages back, and stays.  Returns the
  * bytes. */
 static size_t give_up(range from, bool had_place)
 {
-    /* To unmap holds up all who map or make pages present: not for long, when
-     * the pages are gone by then. */
-    for (size_t at = PURGE_BYTES; at < bytes_of(from); at += PURGE_BYTES)
-        os_purge((char *)start_of(from) + at - PURGE_BYTES, PURGE_BYTES);
+    purge_long(from);
     if (os_unmap(start_of(from), bytes_of(from)))
         return bytes_of(from);
     os_purge(start_of(from), bytes_of(from));
@@ -401,7 +409,7 @@ size_t kept_drop(size_t bytes)
         size_t more =
             drop_piece(unused.what != 0 ? unused : used, rest >> UNIT_SHIFT);
         dropped += more;
-        failures += more == 0;
+        failures = more == 0 ? failures + 1 : 0;
     }
     return dropped != 0 ? dropped : kept_drop_all();
 }

@@ -12,8 +12,8 @@
 #include "thread_cache.h"
 
 enum {
-    /* Room for a small block is made so many bytes at a time: a slab takes 10 us
-     * to be unmapped. */
+    /* Room for a small block is made so many bytes at a time: a slab takes
+     * 10 us to be unmapped. */
     SMALL_STEP = 64 << 10,
     /* Steps in which what threads have left is handed on bit by bit, before it
      * is all at once: no end of it need come, since a thread that borrows its

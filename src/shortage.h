@@ -17,10 +17,10 @@
 struct cache;
 
 struct shortage {
-    size_t bytes; /* that are lacking */
+    size_t bytes;               /* that are lacking */
     const struct measure *next; /* NULL: none can help */
     unsigned turns;             /* that it has had, with the one that it has */
-    struct cache *flushed; /* behind this one caches may have what is unused */
+    struct cache *flushed;      /* behind this one caches may have something */
 };
 
 /* Of a small block; of so many bytes, for a large block, for one that grows by

@@ -125,9 +125,9 @@ size_t slab_trim(void);
 /* Blocks at rest, in bytes, about. */
 size_t slab_resting_bytes(void);
 
-/* Gives up the address space of slabs that are free as a whole, until that makes
- * so many bytes; returns how many.  Not of slabs that a cache holds, and none
- * whose memory is reserved. */
+/* Gives up the address space of slabs that are free as a whole, until that
+ * makes so many bytes; returns how many.  Not of slabs that a cache holds,
+ * and none whose memory is reserved. */
 size_t slab_retire(size_t bytes);
 
 /* The bytes of slabs that could be retired, about, if all of them were where no
