@@ -151,13 +151,6 @@ uintptr_t kept_take_unused(size_t bytes, size_t alignment)
     return take(bytes, alignment, true);
 }
 
-bool kept_fits(size_t bytes, size_t alignment)
-{
-    range found;
-    return best_place(bytes >> UNIT_SHIFT, alignment >> UNIT_SHIFT, false,
-                      &found) != PLACE_COUNT;
-}
-
 bool kept_take_at(uintptr_t base, size_t bytes)
 {
     uint64_t unit = base >> UNIT_SHIFT;

@@ -32,9 +32,6 @@ uintptr_t kept_extend(size_t bytes, size_t *fresh);
  * kept_extend() to have `bytes`.  0: nothing lacks, or there is no range. */
 uintptr_t kept_front(size_t bytes, size_t *lacking);
 
-/* Whether kept_take() has `bytes`. */
-bool kept_fits(size_t bytes, size_t alignment);
-
 /* Keeps a range.  When all places are taken, the shortest of all waits for one
  * and is not found meanwhile; unmapped is a range that is longer than a word
  * can say (64 GiB, 32 with addresses of 48 bits), or kept in parts. */

@@ -122,9 +122,6 @@ size_t slab_dirty_allowance(void);
 /* Gives back every free page of every slab that no cache holds. */
 size_t slab_trim(void);
 
-/* Blocks at rest, in bytes, about. */
-size_t slab_resting_bytes(void);
-
 /* Gives up the address space of slabs that are free as a whole, until that
  * makes so many bytes; returns how many.  Not of slabs that a cache holds,
  * and none whose memory is reserved. */

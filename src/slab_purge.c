@@ -371,7 +371,8 @@ size_t slab_dirty_bytes(void)
     return bytes > 0 ? (size_t)bytes : 0;
 }
 
-size_t slab_resting_bytes(void)
+/* Blocks at rest, in bytes, about. */
+static size_t resting_bytes(void)
 {
     return slab_dirty_bytes() + (size_t)sum(&slab_sums.purged_bytes);
 }
@@ -379,7 +380,7 @@ size_t slab_resting_bytes(void)
 uint64_t slab_used_bytes(void)
 {
     uint64_t carved = sum(&slab_sums.carved_bytes);
-    uint64_t resting = slab_resting_bytes();
+    uint64_t resting = resting_bytes();
     return carved > resting ? carved - resting : 0;
 }
 
