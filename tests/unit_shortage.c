@@ -273,7 +273,10 @@ static void what_was_left_is_taken_in_steps_when_memory_runs_out(void **state)
     require(pthread_join(thread, NULL) == 0);
     release(allocate(WANTED_CLASS));
     os_set_limit(0);
-    assert_in_range(cache_totals().blocks, LATER_BLOCKS / 4, LATER_BLOCKS);
+    /* All of the class that came first, and what the last step took besides;
+     * this thread has a few blocks of its own. */
+    assert_in_range(cache_totals().blocks, LATER_BLOCKS / 4,
+                    LATER_BLOCKS + MAGAZINE_SLOTS);
     while ((block = list) != NULL) {
         list = *block;
         release(block);
