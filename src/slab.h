@@ -127,8 +127,9 @@ size_t slab_trim(void);
  * and none whose memory is reserved. */
 size_t slab_retire(size_t bytes);
 
-/* The bytes of slabs that could be retired, about, if all of them were where no
- * block is; without what rests with its holder, which is the second. */
+/* What that could make at the most, about, once all that is free has come to
+ * rest: the bytes that no block uses of slabs that have addresses; and those
+ * that rest with the holders of slabs, which the first leaves out. */
 size_t slab_free_bytes(void);
 size_t slab_local_bytes(void);
 

@@ -135,15 +135,22 @@ EXPORTED int partyalloc_reserve(size_t bytes)
     return 0;
 }
 
+/* Gives up address space that is free, until no more is mapped than that. */
+static void shrink_to(size_t bytes)
+{
+    if (os_mapped_bytes() > bytes)
+        large_drop_all();
+    if (os_mapped_bytes() > bytes)
+        chunk_drop();
+    size_t mapped = os_mapped_bytes();
+    if (mapped > bytes)
+        slab_retire(mapped - bytes);
+}
+
 EXPORTED int partyalloc_set_limit(size_t bytes)
 {
     os_set_limit(bytes);
-    if (bytes != 0 && os_mapped_bytes() > bytes)
-        large_drop_all();
-    if (bytes != 0 && os_mapped_bytes() > bytes)
-        chunk_drop();
-    size_t mapped = os_mapped_bytes();
-    if (bytes != 0 && mapped > bytes)
-        slab_retire(mapped - bytes);
+    if (bytes != 0)
+        shrink_to(bytes);
     return 0;
 }
