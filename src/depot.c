@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "compiler.h"
+#include "depot_tray.h"
 #include "metadata.h"
 #include "os.h"
 #include "page_map.h"
@@ -26,9 +27,6 @@ enum {
      * threads with sets of their own, each would else now and then take what
      * the other is about to want back. */
     RESERVED = 2,
-    /* Single blocks of a class, and bytes in them, likewise. */
-    SINGLES_MAX = 8,
-    SINGLES_BYTES = 512 << 10,
     /* Of a magazine, and of its states: what is needed for 28 blocks. */
     PREFETCH_BYTES = 32 * sizeof(void *),
 };
@@ -77,18 +75,6 @@ static struct shelf *shelf_of(unsigned class, uint32_t owner)
 {
     return &shelves[class][owner % SHELVES];
 }
-
-/*
- * Single blocks of one class.  A place is filled by compare-and-swap from NULL
- * and emptied by exchange with NULL, so a block has one taker; which of equal
- * blocks that is does not matter, so there is no ABA.
- */
-struct tray {
-    _Alignas(CACHE_LINE_PAIR) _Atomic(void *) places[SINGLES_MAX];
-    _Atomic(uintptr_t) seen; /* all places in one, by drain_idle_tray() */
-};
-
-static struct tray trays[CLASS_COUNT];
 
 static struct {
     _Alignas(CACHE_LINE_PAIR) struct stack stack;
@@ -147,7 +133,7 @@ static void give_empty(struct magazine *magazine)
 void depot_reserve(size_t bytes)
 {
     os_touch(shelves, sizeof(shelves));
-    os_touch(trays, sizeof(trays));
+    tray_reserve();
     for (size_t i = 0; i < bytes / PAGE_BYTES; i++) {
         struct magazine *bundle = make_empties();
         if (bundle == NULL)
@@ -264,53 +250,6 @@ struct magazine *depot_take_any(unsigned class)
     return magazine;
 }
 
-/* --- Single blocks -------------------------------------------------------- */
-
-static unsigned places_of(unsigned class)
-{
-    unsigned places = SINGLES_BYTES / size_classes[class].size;
-    return places < SINGLES_MAX ? places : SINGLES_MAX;
-}
-
-void depot_give_one(unsigned class, void *block)
-{
-    struct tray *tray = &trays[class];
-    unsigned places = places_of(class);
-    for (unsigned i = 0; i < places; i++) {
-        _Atomic(void *) *place = &tray->places[i];
-        void *expected = NULL;
-        if (atomic_load_explicit(place, memory_order_relaxed) != NULL)
-            continue;
-        slab_mark_away_one(class, block);
-        /* Publishes the block and its state to depot_take_one(). */
-        if (atomic_compare_exchange_strong_explicit(place, &expected, block,
-                                                    memory_order_release,
-                                                    memory_order_relaxed))
-            return;
-        slab_mark_out_one(class, block);
-    }
-    slab_return(class, &block, 1);
-}
-
-void *depot_take_one(unsigned class)
-{
-    struct tray *tray = &trays[class];
-    unsigned places = places_of(class);
-    for (unsigned i = 0; i < places; i++) {
-        _Atomic(void *) *place = &tray->places[i];
-        if (atomic_load_explicit(place, memory_order_relaxed) == NULL)
-            continue;
-        /* Pairs with depot_give_one(). */
-        void *block =
-            atomic_exchange_explicit(place, NULL, memory_order_acquire);
-        if (block == NULL)
-            continue;
-        slab_mark_out_one(class, block);
-        return block;
-    }
-    return NULL;
-}
-
 void *depot_take_any_one(unsigned class)
 {
     struct magazine *magazine = depot_take_any(class);
@@ -350,31 +289,6 @@ static void drain_idle_shelf(unsigned class, struct shelf *shelf)
         memory_order_relaxed);
 }
 
-/* Brings the single blocks of a class to rest. */
-static void drain_tray(unsigned class)
-{
-    unsigned places = places_of(class);
-    for (unsigned i = 0; i < places; i++) {
-        void *block = depot_take_one(class);
-        if (block == NULL)
-            return;
-        slab_return(class, &block, 1);
-    }
-}
-
-/* The same when they are those of the last call. */
-static void drain_idle_tray(unsigned class)
-{
-    struct tray *tray = &trays[class];
-    uintptr_t all = 0;
-    for (unsigned i = 0; i < SINGLES_MAX; i++)
-        all = all * 31 + (uintptr_t)atomic_load_explicit(&tray->places[i],
-                                                         memory_order_relaxed);
-    if (all != 0 &&
-        all == atomic_exchange_explicit(&tray->seen, all, memory_order_relaxed))
-        drain_tray(class);
-}
-
 /* Classes that the round has yet to come to.  Who takes one off looks at that
  * class, and nothing else is shared by it: relaxed. */
 static _Atomic(unsigned) idle_left;
@@ -397,7 +311,7 @@ bool depot_drain_idle_step(void)
         &idle_left, &left, left - 1, memory_order_relaxed,
         memory_order_relaxed));
     unsigned class = CLASS_COUNT - left;
-    drain_idle_tray(class);
+    tray_drain_idle(class);
     for (unsigned i = 0; i < SHELVES; i++)
         drain_idle_shelf(class, &shelves[class][i]);
     return true;
@@ -414,7 +328,7 @@ static void drain_shelf(unsigned class, struct shelf *shelf)
 void depot_drain_all(void)
 {
     for (unsigned class = 0; class < CLASS_COUNT; class++) {
-        drain_tray(class);
+        tray_drain(class);
         for (unsigned i = 0; i < SHELVES; i++)
             drain_shelf(class, &shelves[class][i]);
     }
@@ -432,20 +346,11 @@ void depot_settle(void)
         }
 }
 
-static uint64_t count_tray(unsigned class)
-{
-    uint64_t count = 0;
-    for (unsigned i = 0; i < SINGLES_MAX; i++)
-        count += atomic_load_explicit(&trays[class].places[i],
-                                      memory_order_relaxed) != NULL;
-    return count;
-}
-
 struct depot_totals depot_totals(void)
 {
     struct depot_totals totals = {0};
     for (unsigned class = 0; class < CLASS_COUNT; class++) {
-        uint64_t blocks = count_tray(class);
+        uint64_t blocks = tray_count(class);
         for (unsigned i = 0; i < SHELVES; i++) {
             const struct shelf *shelf = &shelves[class][i];
             blocks += tally_blocks(on_shelf(shelf));

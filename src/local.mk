@@ -8,6 +8,7 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/chunk.c src/chunk.h \
 	src/compiler.h \
 	src/depot.c src/depot.h \
+	src/depot_tray.c src/depot_tray.h \
 	src/fatal.c src/fatal.h \
 	src/large.c src/large.h \
 	src/large_kept.c src/large_kept.h \

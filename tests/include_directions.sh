@@ -34,6 +34,7 @@ part_of() {
     slab_internal.h | slab_state.h | slab_local.c | slab_purge.c | \
         slab_reserve.c | slab_retire.c | slab_return.c) echo slab ;;
     thread_cache_*) echo thread_cache ;;
+    depot_*) echo depot ;;
     large_*) echo large ;;
     os_linux.c | os_account.[ch]) echo os ;;
     *) echo "${1%.[ch]}" ;;

@@ -134,7 +134,7 @@ mutant each_period_begins_a_round plain src/depot.c \
     '/^void depot_begin_idle/,/^}/s/unsigned none = 0;/unsigned none = idle_left;/' \
     unit_depot
 mutant single_blocks_stay_in_the_depot plain src/depot.c \
-    's/^    drain_idle_tray(class);//' unit_depot
+    's/^    tray_drain_idle(class);//' unit_depot
 
 mutant the_held_slab_is_carved_first plain src/slab.c \
     's/if (count == 0 \&\& spare_held(source, class, wanted))/if (false)/' unit_slab
@@ -714,6 +714,6 @@ mutant a_pop_that_does_not_observe tsan src/stack.h \
 mutant a_block_at_rest_is_not_published tsan src/slab_return.c \
     '/^void slab_return(unsigned/,/^}/s/memory_order_release/memory_order_relaxed/' \
     unit_depot unit_slab_threads unit_depot cross_thread random_load
-mutant a_single_block_is_not_published tsan src/depot.c \
+mutant a_single_block_is_not_published tsan src/depot_tray.c \
     '/^void depot_give_one(/,/^}/s/memory_order_release/memory_order_relaxed/' \
     unit_depot
