@@ -102,12 +102,13 @@ static bool drop(span from)
 }
 
 /* Maps a chunk and keeps its first units.  The rest is for all, in place of
- * what was too short; unless another thread has brought a chunk meanwhile. */
+ * what was too short; unless another thread has brought a chunk meanwhile.
+ * Near a limit, or if its pages would all come at once, just these. */
 static SLOW_PATH uintptr_t grow_slow(unsigned units)
 {
     span before = atomic_load_explicit(&current, memory_order_relaxed);
-    uintptr_t base = obtain(CHUNK_BYTES);
-    if (base == 0) /* near a limit: just this */
+    uintptr_t base = os_fills_mappings() ? 0 : obtain(CHUNK_BYTES);
+    if (base == 0)
         return units != 0 ? obtain((size_t)units * UNIT_BYTES) : 0;
     uintptr_t rest = base + (size_t)units * UNIT_BYTES;
     span update = span_make(rest, CHUNK_UNITS - units);

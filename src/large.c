@@ -165,9 +165,11 @@ static void advise(uintptr_t base, size_t bytes)
 }
 
 /* So much is mapped beyond what is needed: as much as is live, of which what
- * is still unused is a part. */
+ * is still unused is a part.  Nothing if its pages would come at once. */
 static size_t ahead(void)
 {
+    if (os_fills_mappings())
+        return 0;
     uint64_t wanted = GET(sums.live_bytes);
     size_t unused = kept_unused_bytes();
     if (wanted > AHEAD_MAX)

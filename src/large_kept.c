@@ -348,8 +348,8 @@ static bool is_aged(range from, uint64_t now)
     return from != 0 && age_of(from, now) > AGE_MAX;
 }
 
-/* An unused range has none, and can go at once; but mlockall(2) can have the
- * system give pages to whatever is mapped. */
+/* An unused range has none, and can go at once; but mlockall(2) may have given it
+ * all of them since. */
 static bool has_pages(range from)
 {
     return os_is_present(start_of(from), PAGE_BYTES);

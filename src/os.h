@@ -86,6 +86,11 @@ bool os_populate(void *address, size_t bytes);
  * false also when the system does not say. */
 bool os_is_present(const void *address, size_t bytes);
 
+/* Whether the system gives pages to all that is mapped at once, as under
+ * mlockall(MCL_FUTURE); as it was when something was mapped last.  What is
+ * mapped ahead of use costs its pages then. */
+bool os_fills_mappings(void);
+
 /* Makes pages present one by one, leaving what is in them; they may be in
  * use. */
 void os_touch(void *address, size_t bytes);

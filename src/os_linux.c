@@ -116,6 +116,46 @@ static char *map_with_slack(size_t bytes, size_t alignment)
     return start + before;
 }
 
+/* The pages of the system, which may be longer than ours: on aarch64 16 or 64
+ * KiB. */
+static size_t system_page(void)
+{
+#ifdef __x86_64__
+    return PAGE_BYTES;
+#else
+    return (size_t)sysconf(_SC_PAGESIZE);
+#endif
+}
+
+bool os_is_present(const void *address, size_t bytes)
+{
+    unsigned char pages[OS_PRESENT_MAX / PAGE_BYTES];
+    size_t count = (bytes + system_page() - 1) / system_page();
+    int saved = errno;
+    count_call();
+    bool all = os_calls.mincore((void *)address, bytes, pages) == 0;
+    for (size_t i = 0; all && i < count; i++)
+        all = (pages[i] & 1) != 0;
+    errno = saved;
+    return all;
+}
+
+/* A hint, so relaxed. */
+static _Atomic(bool) fills;
+
+bool os_fills_mappings(void)
+{
+    return atomic_load_explicit(&fills, memory_order_relaxed);
+}
+
+/* A new mapping has no pages, unless the system fills it. */
+static void look_if_filled(const char *mapping)
+{
+    bool now = os_is_present(mapping, PAGE_BYTES);
+    if (os_fills_mappings() != now)
+        atomic_store_explicit(&fills, now, memory_order_relaxed);
+}
+
 /* Maps, of which `counted` bytes are accounted. */
 static void *map(size_t bytes, size_t alignment, size_t counted)
 {
@@ -129,6 +169,8 @@ static void *map(size_t bytes, size_t alignment, size_t counted)
             give_up(address, bytes);
             address = map_with_slack(bytes, alignment);
         }
+        if (address != NULL)
+            look_if_filled(address);
         result = address;
         account_end(counted, address != NULL);
     }
@@ -170,6 +212,8 @@ bool os_map_at(void *address, size_t bytes)
     bool done = false;
     if (account_begin(bytes)) {
         done = map_there(address, bytes);
+        if (done)
+            look_if_filled(address);
         account_end(bytes, done);
     }
     errno = saved;
@@ -197,17 +241,6 @@ static bool advise(void *address, size_t bytes, int advice)
     } while (result != 0 && errno == EAGAIN && ++tries < EAGAIN_RETRIES);
     errno = saved;
     return result == 0;
-}
-
-/* The pages of the system, which may be longer than ours: on aarch64 16 or 64
- * KiB. */
-static size_t system_page(void)
-{
-#ifdef __x86_64__
-    return PAGE_BYTES;
-#else
-    return (size_t)sysconf(_SC_PAGESIZE);
-#endif
 }
 
 /* How far behind the start of such a page a multiple of PAGE_BYTES is. */
@@ -276,19 +309,6 @@ bool os_populate(void *address, size_t bytes)
         start += step;
     }
     return true;
-}
-
-bool os_is_present(const void *address, size_t bytes)
-{
-    unsigned char pages[OS_PRESENT_MAX / PAGE_BYTES];
-    size_t count = (bytes + system_page() - 1) / system_page();
-    int saved = errno;
-    count_call();
-    bool all = os_calls.mincore((void *)address, bytes, pages) == 0;
-    for (size_t i = 0; all && i < count; i++)
-        all = (pages[i] & 1) != 0;
-    errno = saved;
-    return all;
 }
 
 /* Writes a byte as it is.  By compare-and-swap: what adds nothing compilers

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* Figures about this process, and the filter of kernel calls: support.h. */
+/* Figures about this process, and kernel calls as they may be elsewhere:
+ * support.h. */
 #include "support.h"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -72,4 +74,10 @@ void forbid_memory_calls(void)
         return;
     require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
     require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+void *mmap_filled(void *hint, size_t length, int protection, int flags, int fd,
+                  off_t offset)
+{
+    return mmap(hint, length, protection, flags | MAP_POPULATE, fd, offset);
 }

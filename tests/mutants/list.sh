@@ -404,6 +404,14 @@ mutant a_chunk_that_stays_is_lost plain src/chunk.c \
     unit_chunk
 mutant what_is_left_of_a_chunk_is_lost plain src/chunk.c \
     's/drop(done ? before : update)/drop(done ? 0 : update)/' unit_chunk
+mutant pages_that_come_at_once_are_not_noticed plain src/os_linux.c \
+    's/bool now = os_is_present(mapping, PAGE_BYTES);/bool now = false;/' unit_os
+mutant a_mapping_in_place_is_not_looked_at plain src/os_linux.c \
+    '/^bool os_map_at/,/^}/s/look_if_filled(address);/;/' unit_os
+mutant a_chunk_is_filled_as_a_whole plain src/chunk.c \
+    's/os_fills_mappings() ? 0 : obtain/obtain/' unit_chunk
+mutant pages_that_come_at_once_are_mapped_ahead plain src/large.c \
+    's/if (os_fills_mappings())/if (false)/' unit_large_bounds
 mutant a_block_that_grows_has_nothing_of_slabs plain src/callbacks.c \
     '/^static SLOW_PATH void \*grow_slow/,/^}/s/shortage_relieve(&shortage)/false/' \
     memory_limit
