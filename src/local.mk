@@ -18,7 +18,8 @@ src_libpartyalloc_core_la_SOURCES = \
 	src/magazine.h \
 	src/metadata.c src/metadata.h \
 	src/options.c src/options.h \
-	src/os_linux.c src/os.h src/os_account.c src/os_account.h \
+	src/os.h src/os_linux.c src/os_thread.c \
+	src/os_account.c src/os_account.h \
 	src/page_map.c src/page_map.h \
 	src/service.c \
 	src/shortage.c src/shortage.h \

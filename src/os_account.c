@@ -25,6 +25,12 @@ static _Atomic(account) sum;
 static _Atomic(size_t) moving;
 static _Atomic(size_t) mapped_peak;
 static _Atomic(size_t) limit;
+static _Atomic(uint64_t) calls;
+
+void account_call(void)
+{
+    atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
+}
 
 static account account_of(size_t counted, size_t pending)
 {
@@ -133,4 +139,9 @@ size_t os_mapped_bytes(void)
 size_t os_mapped_peak_bytes(void)
 {
     return atomic_load_explicit(&mapped_peak, memory_order_relaxed);
+}
+
+uint64_t os_kernel_calls(void)
+{
+    return atomic_load_explicit(&calls, memory_order_relaxed);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the system layer has mapped, and the cap on it.  A part of that layer:
- * the others see the sums through os.h.
+ * What the system layer has mapped and the cap on it, and its calls.  A part of
+ * that layer: the others see the sums through os.h.
  *
  * Bytes are multiples of OS_MAP_ALIGNMENT.
  */
@@ -10,6 +10,9 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+
+/* Counts a kernel call. */
+void account_call(void);
 
 /* Takes bytes out of the cap before they are mapped, so that threads that map
  * at once cannot pass it together.  False: there is no room. */

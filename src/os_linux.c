@@ -2,8 +2,6 @@
 #include "os.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
@@ -27,10 +25,6 @@
 
 /* Instead of a descriptor of a process: the one that calls.  Linux 6.15. */
 enum { THIS_PROCESS = -10000 };
-
-/* Commands of membarrier(): as in <linux/membarrier.h>, which not every libc's
- * headers come with.  Linux 4.14. */
-enum { BARRIER_PRIVATE = 1 << 3, BARRIER_REGISTER_PRIVATE = 1 << 4 };
 
 static ssize_t madvise_ranges(const struct iovec *ranges, size_t count,
                               int advice)
@@ -62,14 +56,6 @@ enum {
     POPULATE_STEP = 256 << 10,
 };
 
-/* A count, so relaxed. */
-static _Atomic(uint64_t) calls;
-
-static void count_call(void)
-{
-    atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed);
-}
-
 static size_t round_up(size_t bytes)
 {
     return (bytes + OS_MAP_ALIGNMENT - 1) & ~(size_t)(OS_MAP_ALIGNMENT - 1);
@@ -77,7 +63,7 @@ static size_t round_up(size_t bytes)
 
 static char *map_pages(void *wanted, size_t bytes, int flags)
 {
-    count_call();
+    account_call();
     void *address = os_calls.mmap(
         wanted, bytes, PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
@@ -86,7 +72,7 @@ static char *map_pages(void *wanted, size_t bytes, int flags)
 
 static bool unmap_pages(void *address, size_t bytes)
 {
-    count_call();
+    account_call();
     return os_calls.munmap(address, bytes) == 0;
 }
 
@@ -132,7 +118,7 @@ bool os_is_present(const void *address, size_t bytes)
     unsigned char pages[OS_PRESENT_MAX / PAGE_BYTES];
     size_t count = (bytes + system_page() - 1) / system_page();
     int saved = errno;
-    count_call();
+    account_call();
     bool all = os_calls.mincore((void *)address, bytes, pages) == 0;
     for (size_t i = 0; all && i < count; i++)
         all = (pages[i] & 1) != 0;
@@ -236,7 +222,7 @@ static bool advise(void *address, size_t bytes, int advice)
     int result;
     int tries = 0;
     do {
-        count_call();
+        account_call();
         result = os_calls.madvise(address, bytes, advice);
     } while (result != 0 && errno == EAGAIN && ++tries < EAGAIN_RETRIES);
     errno = saved;
@@ -269,7 +255,7 @@ bool os_purges_ranges_at_once(void)
 static size_t purge_at_once(const struct iovec *ranges, size_t count)
 {
     int saved = errno;
-    count_call();
+    account_call();
     ssize_t bytes = os_calls.madvise_ranges(ranges, count, MADV_DONTNEED);
     errno = saved;
     size_t done = 0;
@@ -339,7 +325,7 @@ bool os_grow(void *address, size_t old_bytes, size_t new_bytes)
     if (!account_begin(new_bytes - old_bytes))
         return false;
     int saved = errno;
-    count_call();
+    account_call();
     bool done = os_calls.mremap(address, old_bytes, new_bytes, 0) == address;
     errno = saved;
     account_end(new_bytes - old_bytes, done);
@@ -369,7 +355,7 @@ static size_t user_space(void)
 static bool is_one_mapping(void *address, size_t bytes)
 {
     size_t to_the_end = user_space() - PAGE_BYTES - (uintptr_t)address;
-    count_call();
+    account_call();
     void *result = os_calls.mremap(address, bytes, to_the_end, 0);
     return result == MAP_FAILED && errno != EFAULT && errno != EINVAL;
 }
@@ -381,7 +367,7 @@ bool os_move(void *from, size_t moved, void *to, size_t bytes)
     /* Of several mappings the kernel refuses to move any, but may have
      * unmapped the target by then. */
     if (is_one_mapping(from, moved)) {
-        count_call();
+        account_call();
         /* To its new length, so that it is one mapping there too. */
         done = os_calls.mremap(from, moved, bytes,
                                MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
@@ -409,75 +395,4 @@ bool os_unmap_for_move(void *to, size_t bytes, size_t moved)
     account_moved(moved);
     errno = saved;
     return done;
-}
-
-uint64_t os_kernel_calls(void)
-{
-    return atomic_load_explicit(&calls, memory_order_relaxed);
-}
-
-static bool call_membarrier(int command)
-{
-    count_call();
-    return os_calls.membarrier(command) == 0;
-}
-
-void os_prepare_barrier(void)
-{
-    int saved = errno;
-    call_membarrier(BARRIER_REGISTER_PRIVATE);
-    errno = saved;
-}
-
-bool os_barrier_everywhere(void)
-{
-    int saved = errno;
-    /* The registration may have failed, or not have come with a fork. */
-    bool done = call_membarrier(BARRIER_PRIVATE) ||
-                (errno == EPERM && call_membarrier(BARRIER_REGISTER_PRIVATE) &&
-                 call_membarrier(BARRIER_PRIVATE));
-    errno = saved;
-    return done;
-}
-
-static uint64_t read_clock(clockid_t clock)
-{
-    struct timespec now = {0};
-    clock_gettime(clock, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-clockid_t os_thread_clock(void)
-{
-    clockid_t clock;
-    return pthread_getcpuclockid(pthread_self(), &clock) == 0
-               ? clock
-               : CLOCK_THREAD_CPUTIME_ID;
-}
-
-uint64_t os_thread_time(clockid_t clock)
-{
-    int saved = errno;
-    count_call();
-    uint64_t time = read_clock(clock);
-    errno = saved;
-    return time;
-}
-
-uint64_t os_now(void)
-{
-    return read_clock(CLOCK_MONOTONIC);
-}
-
-unsigned os_processor(void)
-{
-    int saved = errno;
-    int number = sched_getcpu();
-    errno = saved;
-    return number < 0 ? 0 : (unsigned)number;
-}
-
-uint64_t os_now_coarse(void)
-{
-    return read_clock(CLOCK_MONOTONIC_COARSE);
 }

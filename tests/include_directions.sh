@@ -36,7 +36,7 @@ part_of() {
     thread_cache_*) echo thread_cache ;;
     depot_*) echo depot ;;
     large_*) echo large ;;
-    os_linux.c | os_account.[ch]) echo os ;;
+    os_linux.c | os_thread.c | os_account.[ch]) echo os ;;
     *) echo "${1%.[ch]}" ;;
     esac
 }

@@ -82,6 +82,7 @@ white_box_tests = \
 	%D%/unit_large_unused \
 	%D%/unit_metadata \
 	%D%/unit_os \
+	%D%/unit_os_account \
 	%D%/unit_page_map \
 	%D%/unit_reserve \
 	%D%/unit_shortage \
@@ -128,6 +129,8 @@ TESTS += $(white_box_tests)
 %C%_unit_metadata_LDADD = $(white_box_ldadd)
 %C%_unit_os_CFLAGS = $(white_box_cflags)
 %C%_unit_os_LDADD = $(white_box_ldadd)
+%C%_unit_os_account_CFLAGS = $(white_box_cflags)
+%C%_unit_os_account_LDADD = $(white_box_ldadd)
 %C%_unit_page_map_CFLAGS = $(white_box_cflags)
 %C%_unit_page_map_LDADD = $(white_box_ldadd)
 %C%_unit_reserve_CFLAGS = $(white_box_cflags)

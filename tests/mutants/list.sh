@@ -601,7 +601,7 @@ mutant huge_pages_are_always_asked_for plain src/large.c \
     's/option_huge_pages() \&\&//' huge_pages
 mutant a_block_that_grows_is_counted_twice plain src/os_linux.c \
     's/map(bytes, OS_MAP_ALIGNMENT, bytes - moved);/map(bytes, OS_MAP_ALIGNMENT, bytes);/' \
-    unit_os memory_limit
+    unit_os_account memory_limit
 mutant a_move_that_fails_leaves_a_gap plain src/os_linux.c \
     's/            map_there(to, bytes);/            ;/' unit_os
 mutant anothers_mapping_goes_with_a_target plain src/os_linux.c \
@@ -658,26 +658,26 @@ mutant a_kept_range_is_not_published tsan src/large_places.h \
 
 mutant the_cap_is_soft plain src/os_account.c \
     's/bytes > cap - counted)/bytes > cap - counted + (1 << 20))/' \
-    unit_os memory_limit
+    unit_os_account memory_limit
 mutant a_refused_request_takes_room_for_a_moment plain src/os_account.c \
     '/^bool account_begin/,/^}/s/account now = .*/account now = atomic_fetch_add(\&sum, account_of(bytes, 0)); atomic_fetch_sub(\&sum, account_of(bytes, 0));/' \
-    unit_os
+    unit_os_account
 mutant what_was_not_mapped_is_in_the_peak plain src/os_account.c \
     '/^bool account_begin/,/^}/s/    return true;/    raise_peak(counted_of(now) + bytes); return true;/' \
-    unit_os
+    unit_os_account
 mutant a_child_counts_what_was_about_to_be_mapped plain src/thread.c \
-    's/    os_after_fork_in_child();//' unit_os
+    's/    os_after_fork_in_child();//' unit_os_account
 mutant a_child_misses_one_side_of_a_move plain src/os_account.c \
-    's/mapped_of(now) + twice/mapped_of(now)/' unit_os
+    's/mapped_of(now) + twice/mapped_of(now)/' unit_os_account
 mutant what_has_moved_counts_twice_in_a_child plain src/os_linux.c \
     '/^bool os_move/,/^}/s/account_moved(moved)/account_moved(0)/' \
-    unit_os
+    unit_os_account
 mutant what_was_not_moved_counts_twice_in_a_child plain src/os_linux.c \
     '/^bool os_unmap_for_move/,/^}/s/account_moved(moved)/account_moved(0)/' \
-    unit_os
+    unit_os_account
 mutant what_is_unmapped_stays_counted plain src/os_linux.c \
     '/^bool os_unmap/,/^}/s/account_unmapped(round_up(bytes))/account_unmapped(0)/' \
-    unit_os system_call_faults
+    unit_os_account system_call_faults
 mutant a_free_changes_errno plain src/os_linux.c \
     's/errno = saved;/;/' unit_os system_call_faults small_machine
 mutant a_refused_purge_is_repeated_for_ever plain src/os_linux.c \
