@@ -62,11 +62,15 @@ static void partyalloc_figures(struct memory_figures *figures)
 
 static void libc_figures(struct memory_figures *figures)
 {
+    figures->live_bytes = 0;
+    figures->mapped_bytes = 0;
+    figures->kernel_calls = 0;
+#ifdef HAVE_MALLINFO2 /* glibc 2.33; others do not tell */
     struct mallinfo2 info = mallinfo2();
 
     figures->live_bytes = info.uordblks + info.hblkhd;
     figures->mapped_bytes = info.arena + info.hblkhd;
-    figures->kernel_calls = 0;
+#endif
 }
 
 void memory_figures_take(struct memory_figures *figures)

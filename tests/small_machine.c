@@ -71,9 +71,9 @@ static void limit(int resource, size_t bytes)
 {
     struct rlimit both;
 
-    require(getrlimit((__rlimit_resource_t)resource, &both) == 0);
+    require(getrlimit(resource, &both) == 0);
     both.rlim_cur = bytes;
-    require(setrlimit((__rlimit_resource_t)resource, &both) == 0);
+    require(setrlimit(resource, &both) == 0);
 }
 
 static size_t address_space(void)
