@@ -162,6 +162,29 @@ TESTS += $(white_box_tests)
 %C%_unit_thread_cache_room_CFLAGS = $(white_box_cflags)
 %C%_unit_thread_cache_room_LDADD = $(white_box_ldadd)
 
+# --- Tests of two threads in every order -------------------------------------
+
+# The parts once more, in steps; the stacks of C11 atomics, since what ck does
+# is one instruction.
+check_LTLIBRARIES += %D%/libinterleaving.la
+%C%_libinterleaving_la_SOURCES = $(src_libpartyalloc_core_la_SOURCES) \
+	%D%/interleaving.c %D%/interleaving.h %D%/interleaving_atomics.h \
+	%D%/slabs.c %D%/slabs.h
+%C%_libinterleaving_la_CFLAGS = $(interleaved_cflags)
+interleaved_cflags = $(white_box_cflags) \
+	-UPARTYALLOC_STACK_C11 -DPARTYALLOC_STACK_C11=1 \
+	-UPARTYALLOC_CHECKS -DPARTYALLOC_CHECKS=1 \
+	-include $(srcdir)/%D%/interleaving_atomics.h
+interleaved_ldadd = %D%/libsupport.la %D%/libinterleaving.la $(CMOCKA_LIBS) \
+	$(PARTYALLOC_CORE_LIBADD)
+
+interleaved_tests = %D%/interleaved_slabs
+check_PROGRAMS += $(interleaved_tests)
+TESTS += $(interleaved_tests)
+
+%C%_interleaved_slabs_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_slabs_LDADD = $(interleaved_ldadd)
+
 # --- Tests that load the library while they run ------------------------------
 
 loading_tests = %D%/library_loading %D%/thread_keys

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+#include "interleaving.h"
+
+#include "support.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum {
+    STOPS = 3,
+    SCHEDULES = 1000,
+    /* Destructors of keys run in rounds; the library's may run once more for
+     * what another one's frees. */
+    LAST_ROUND = 3,
+    SECONDS_MAX = 20, /* of one schedule */
+};
+
+/* The first thread runs to its step stops[0], the other one to its step
+ * stops[1], the first to its step stops[2]; 0, or more than there are: to its
+ * end.  Then each to its end. */
+struct schedule {
+    unsigned first;
+    unsigned stops[STOPS];
+};
+
+/* --- In the process of a schedule ----------------------------------------- */
+
+struct turn {
+    sem_t may_run;
+    unsigned steps;
+    unsigned round; /* of destructors */
+    bool ended;
+    interleaved_body *body;
+};
+
+static struct turn turns[2];
+static struct schedule now;
+static unsigned stop; /* the next of now.stops */
+static sem_t all_ended;
+static pthread_key_t end_key;
+
+/* NULL: not a thread of an interleaving. */
+static _Thread_local struct turn *own;
+
+static void wait_for(sem_t *semaphore)
+{
+    while (sem_wait(semaphore) != 0)
+        ;
+}
+
+static struct turn *other_than(const struct turn *turn)
+{
+    return turn == &turns[0] ? &turns[1] : &turns[0];
+}
+
+void interleaving_step(void)
+{
+    if (own == NULL)
+        return;
+    own->steps++;
+    if (stop == STOPS || own != &turns[now.first ^ (stop & 1)] ||
+        own->steps != now.stops[stop])
+        return;
+    stop++;
+    struct turn *other = other_than(own);
+    if (other->ended)
+        return;
+    sem_post(&other->may_run);
+    wait_for(&own->may_run);
+}
+
+/* Ends a turn behind the library's destructor, of which each access is a step
+ * too. */
+static void end_turn(void *turn)
+{
+    if (++own->round < LAST_ROUND) {
+        require(pthread_setspecific(end_key, turn) == 0);
+        return;
+    }
+    struct turn *other = other_than(own);
+    own->ended = true;
+    sem_post(other->ended ? &all_ended : &other->may_run);
+}
+
+static void *take_turn(void *turn)
+{
+    own = turn;
+    require(pthread_setspecific(end_key, turn) == 0);
+    wait_for(&own->may_run);
+    own->body();
+    return NULL;
+}
+
+/* So that a change of turn does not wait for another processor. */
+static void stay_on_this_processor(void)
+{
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET((size_t)sched_getcpu(), &set);
+    sched_setaffinity(0, sizeof set, &set);
+}
+
+static void play(const struct interleaving *scenario)
+{
+    pthread_t threads[2];
+
+    stay_on_this_processor();
+    alarm(SECONDS_MAX);
+    if (scenario->set_up != NULL)
+        scenario->set_up();
+    require(pthread_key_create(&end_key, end_turn) == 0);
+    require(sem_init(&all_ended, 0, 0) == 0);
+    for (int i = 0; i < 2; i++) {
+        turns[i].body = scenario->bodies[i];
+        require(sem_init(&turns[i].may_run, 0, 0) == 0);
+    }
+    for (int i = 0; i < 2; i++)
+        require(pthread_create(&threads[i], NULL, take_turn, &turns[i]) == 0);
+    sem_post(&turns[now.first].may_run);
+    wait_for(&all_ended);
+    for (int i = 0; i < 2; i++)
+        require(pthread_join(threads[i], NULL) == 0);
+    scenario->check();
+}
+
+/* --- In the process of the test ------------------------------------------- */
+
+/* What the last schedule tells: steps of each thread. */
+static unsigned *steps;
+
+static void run(const struct interleaving *scenario, struct schedule schedule)
+{
+    int status;
+    pid_t child;
+
+    now = schedule;
+    fflush(NULL);
+    child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        play(scenario);
+        for (int i = 0; i < 2; i++)
+            steps[i] = turns[i].steps;
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (status != 0)
+        fail_msg("wait status 0x%x with SCHEDULE=\"%u %u %u %u\"",
+                 (unsigned)status, schedule.first, schedule.stops[0],
+                 schedule.stops[1], schedule.stops[2]);
+}
+
+/* One change.  The other thread's length depends on where: *longest. */
+static unsigned run_with_one_change(const struct interleaving *scenario,
+                                    unsigned first, unsigned *longest)
+{
+    unsigned length;
+
+    *longest = 0;
+    for (unsigned at = 1;; at++) {
+        run(scenario, (struct schedule){first, {at}});
+        length = steps[first];
+        if (steps[!first] > *longest)
+            *longest = steps[!first];
+        if (at > length)
+            return length;
+    }
+}
+
+static void run_with_more_changes(const struct interleaving *scenario,
+                                  unsigned first, unsigned length,
+                                  unsigned longest, unsigned count)
+{
+    struct random random = {first + 1};
+
+    if ((uint64_t)length * longest <= count)
+        for (unsigned at = 1; at <= length; at++)
+            for (unsigned then = 1; then <= longest; then++)
+                run(scenario, (struct schedule){first, {at, then}});
+    else
+        for (unsigned i = 0; i < count; i++)
+            run(scenario,
+                (struct schedule){
+                    first,
+                    {1 + (unsigned)random_below(&random, length),
+                     1 + (unsigned)random_below(&random, longest)}});
+    for (unsigned i = 0; i < count / 2 && length > 1; i++) {
+        unsigned at = 1 + (unsigned)random_below(&random, length - 1);
+        unsigned then = 1 + (unsigned)random_below(&random, longest);
+        unsigned last = at + 1 + (unsigned)random_below(&random, length - at);
+        run(scenario, (struct schedule){first, {at, then, last}});
+    }
+}
+
+void assert_interleavings(const struct interleaving *scenario)
+{
+    const char *named = getenv("SCHEDULE");
+    const char *given = getenv("SCHEDULES");
+    unsigned count = given != NULL ? (unsigned)atoi(given) : SCHEDULES;
+    struct schedule one;
+
+    steps = mmap(NULL, 2 * sizeof *steps, PROT_READ | PROT_WRITE,
+                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    assert_ptr_not_equal(steps, MAP_FAILED);
+    if (named != NULL) {
+        assert_int_equal(sscanf(named, "%u %u %u %u", &one.first, &one.stops[0],
+                                &one.stops[1], &one.stops[2]),
+                         4);
+        run(scenario, one);
+        return;
+    }
+    for (unsigned first = 0; first < 2; first++) {
+        unsigned longest;
+        unsigned length = run_with_one_change(scenario, first, &longest);
+        run_with_more_changes(scenario, first, length, longest, count / 2);
+    }
+    assert_int_equal(munmap(steps, 2 * sizeof *steps), 0);
+}

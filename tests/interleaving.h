@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Two threads in every order.
+ *
+ * The library's own code, built so that each access to an atomic object is a
+ * step (interleaving_atomics.h), is run by two threads of which one goes on at
+ * a time: the first up to a certain step, the other one up to a certain step of
+ * its own, and so on.  Each such schedule has a process of its own, which begins
+ * in the same state, so that a fault comes again with its schedule.
+ *
+ * All schedules with one change of thread are run.  Of those with two and with
+ * three, all or as many as are allowed, drawn with an even chance.
+ *
+ * Each step sees all steps before it: what weaker orders of memory could do is
+ * for the thread sanitizer and the comments in the code.
+ */
+#ifndef INTERLEAVING_H
+#define INTERLEAVING_H
+
+typedef void interleaved_body(void);
+
+struct interleaving {
+    interleaved_body *set_up; /* alone, before both; NULL: nothing is */
+    interleaved_body *bodies[2];
+    interleaved_body *check; /* alone, after both have ended */
+};
+
+/*
+ * Asserts that no schedule ends the process: by require(), as misuse that was
+ * found, or by a signal.  Else the schedule is shown.  SCHEDULE in the
+ * environment names a single one to be run, SCHEDULES how many with two changes
+ * are run at the most.
+ */
+void assert_interleavings(const struct interleaving *scenario);
+
+#endif
