@@ -166,22 +166,27 @@ TESTS += $(white_box_tests)
 
 # The parts once more, in steps; the stacks of C11 atomics, since what ck does
 # is one instruction.
-check_LTLIBRARIES += %D%/libinterleaving.la
-%C%_libinterleaving_la_SOURCES = $(src_libpartyalloc_core_la_SOURCES) \
-	%D%/interleaving.c %D%/interleaving.h %D%/interleaving_atomics.h \
-	%D%/slabs.c %D%/slabs.h
-%C%_libinterleaving_la_CFLAGS = $(interleaved_cflags)
 interleaved_cflags = $(white_box_cflags) \
 	-UPARTYALLOC_STACK_C11 -DPARTYALLOC_STACK_C11=1 \
 	-UPARTYALLOC_CHECKS -DPARTYALLOC_CHECKS=1 \
 	-include $(srcdir)/%D%/interleaving_atomics.h
-interleaved_ldadd = %D%/libsupport.la %D%/libinterleaving.la $(CMOCKA_LIBS) \
-	$(PARTYALLOC_CORE_LIBADD)
+interleaved_ldadd = %D%/libinterleaving.la %D%/libsupport.la \
+	%D%/libinterleaved.la $(CMOCKA_LIBS) $(PARTYALLOC_CORE_LIBADD)
+check_LTLIBRARIES += %D%/libinterleaved.la %D%/libinterleaving.la
+%C%_libinterleaved_la_SOURCES = $(src_libpartyalloc_core_la_SOURCES)
+%C%_libinterleaved_la_CFLAGS = $(interleaved_cflags)
+%C%_libinterleaving_la_SOURCES = %D%/interleaving.c %D%/interleaving.h \
+	%D%/interleaving_atomics.h %D%/slabs.c %D%/slabs.h
+%C%_libinterleaving_la_CFLAGS = $(interleaved_cflags)
 
-interleaved_tests = %D%/interleaved_slabs
+interleaved_tests = \
+	%D%/interleaved_parts \
+	%D%/interleaved_slabs
 check_PROGRAMS += $(interleaved_tests)
 TESTS += $(interleaved_tests)
 
+%C%_interleaved_parts_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_parts_LDADD = $(interleaved_ldadd)
 %C%_interleaved_slabs_CFLAGS = $(interleaved_cflags)
 %C%_interleaved_slabs_LDADD = $(interleaved_ldadd)
 
