@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,11 +31,13 @@ struct schedule {
     unsigned stops[STOPS];
 };
 
+/* The steps of each thread so far, where the test sees them too. */
+static unsigned *steps;
+
 /* --- In the process of a schedule ----------------------------------------- */
 
 struct turn {
     sem_t may_run;
-    unsigned steps;
     unsigned round; /* of destructors */
     bool ended;
     interleaved_body *body;
@@ -64,9 +67,10 @@ void interleaving_step(void)
 {
     if (own == NULL)
         return;
-    own->steps++;
+    unsigned *count = &steps[own - turns];
+    ++*count;
     if (stop == STOPS || own != &turns[now.first ^ (stop & 1)] ||
-        own->steps != now.stops[stop])
+        *count != now.stops[stop])
         return;
     stop++;
     struct turn *other = other_than(own);
@@ -131,10 +135,34 @@ static void play(const struct interleaving *scenario)
     scenario->check();
 }
 
+void fork_in_turn(interleaved_body *body)
+{
+    int status;
+    pid_t child = fork();
+
+    require(child >= 0);
+    if (child == 0) {
+        own = NULL;
+        alarm(SECONDS_MAX);
+        body();
+        _exit(0);
+    }
+    require(waitpid(child, &status, 0) == child && status == 0);
+}
+
 /* --- In the process of the test ------------------------------------------- */
 
-/* What the last schedule tells: steps of each thread. */
-static unsigned *steps;
+/* How each is to end. */
+static int status_wanted;
+
+/* Runs a schedule in the child of a fork, to the end. */
+_Noreturn static void play_in_child(const struct interleaving *scenario)
+{
+    if (status_wanted != 0)
+        freopen("/dev/null", "w", stderr);
+    play(scenario);
+    _exit(0);
+}
 
 static void run(const struct interleaving *scenario, struct schedule schedule)
 {
@@ -142,17 +170,14 @@ static void run(const struct interleaving *scenario, struct schedule schedule)
     pid_t child;
 
     now = schedule;
+    memset(steps, 0, 2 * sizeof *steps);
     fflush(NULL);
     child = fork();
     assert_true(child >= 0);
-    if (child == 0) {
-        play(scenario);
-        for (int i = 0; i < 2; i++)
-            steps[i] = turns[i].steps;
-        _exit(0);
-    }
+    if (child == 0)
+        play_in_child(scenario);
     assert_int_equal(waitpid(child, &status, 0), child);
-    if (status != 0)
+    if (status != status_wanted)
         fail_msg("wait status 0x%x with SCHEDULE=\"%u %u %u %u\"",
                  (unsigned)status, schedule.first, schedule.stops[0],
                  schedule.stops[1], schedule.stops[2]);
@@ -200,7 +225,7 @@ static void run_with_more_changes(const struct interleaving *scenario,
     }
 }
 
-void assert_interleavings(const struct interleaving *scenario)
+static void run_all_schedules(const struct interleaving *scenario)
 {
     const char *named = getenv("SCHEDULE");
     const char *given = getenv("SCHEDULES");
@@ -223,4 +248,16 @@ void assert_interleavings(const struct interleaving *scenario)
         run_with_more_changes(scenario, first, length, longest, count / 2);
     }
     assert_int_equal(munmap(steps, 2 * sizeof *steps), 0);
+}
+
+void assert_interleavings(const struct interleaving *scenario)
+{
+    status_wanted = 0;
+    run_all_schedules(scenario);
+}
+
+void assert_interleavings_stop(const struct interleaving *scenario)
+{
+    status_wanted = SIGABRT;
+    run_all_schedules(scenario);
 }

@@ -33,4 +33,10 @@ struct interleaving {
  */
 void assert_interleavings(const struct interleaving *scenario);
 
+/* Asserts that each ends it as misuse. */
+void assert_interleavings_stop(const struct interleaving *scenario);
+
+/* Forks in a body, and runs another one in the child, alone. */
+void fork_in_turn(interleaved_body *body);
+
 #endif

@@ -180,11 +180,14 @@ check_LTLIBRARIES += %D%/libinterleaved.la %D%/libinterleaving.la
 %C%_libinterleaving_la_CFLAGS = $(interleaved_cflags)
 
 interleaved_tests = \
+	%D%/interleaved_large \
 	%D%/interleaved_parts \
 	%D%/interleaved_slabs
 check_PROGRAMS += $(interleaved_tests)
 TESTS += $(interleaved_tests)
 
+%C%_interleaved_large_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_large_LDADD = $(interleaved_ldadd)
 %C%_interleaved_parts_CFLAGS = $(interleaved_cflags)
 %C%_interleaved_parts_LDADD = $(interleaved_ldadd)
 %C%_interleaved_slabs_CFLAGS = $(interleaved_cflags)
