@@ -33,6 +33,11 @@ struct interleaving {
  */
 void assert_interleavings(const struct interleaving *scenario);
 
+/* The same, of a thread of bodies[0] that has run something else before, alone.
+ */
+void assert_interleavings_after(interleaved_body *prelude,
+                                const struct interleaving *scenario);
+
 /* Asserts that each ends it as misuse. */
 void assert_interleavings_stop(const struct interleaving *scenario);
 

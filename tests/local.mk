@@ -182,7 +182,8 @@ check_LTLIBRARIES += %D%/libinterleaved.la %D%/libinterleaving.la
 interleaved_tests = \
 	%D%/interleaved_large \
 	%D%/interleaved_parts \
-	%D%/interleaved_slabs
+	%D%/interleaved_slabs \
+	%D%/interleaved_threads
 check_PROGRAMS += $(interleaved_tests)
 TESTS += $(interleaved_tests)
 
@@ -192,6 +193,8 @@ TESTS += $(interleaved_tests)
 %C%_interleaved_parts_LDADD = $(interleaved_ldadd)
 %C%_interleaved_slabs_CFLAGS = $(interleaved_cflags)
 %C%_interleaved_slabs_LDADD = $(interleaved_ldadd)
+%C%_interleaved_threads_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_threads_LDADD = $(interleaved_ldadd)
 
 # --- Tests that load the library while they run ------------------------------
 

@@ -3,8 +3,7 @@
 #
 #     mutant NAME BUILD FILE SED-EXPRESSION TEST...
 #
-# BUILD is plain, c11 (the stacks made of C11 atomics) or tsan (those under the
-# thread sanitizer, which sees what x86-64 forgives).
+# BUILD is plain or tsan (the thread sanitizer, which sees what x86-64 forgives).
 
 # --- Sizes ---
 
@@ -79,7 +78,7 @@ mutant any_large_block_below_covers_an_address plain src/large.c \
     misuse_double_free
 mutant two_threads_may_free_a_large_block plain src/large.c \
     's/!page_map_replace(block, (void \*)word, (void \*)BLOCK_FREED)/false/' \
-    misuse_double_free
+    interleaved_large
 mutant the_message_is_another plain src/fatal.c \
     's/"partyalloc: "/"partyalloc - "/' misuse_pointers
 mutant a_freed_mapping_is_forgotten plain src/large.c \
@@ -351,7 +350,7 @@ mutant a_parent_in_the_tree_is_not_marked plain src/slab_index.c \
     's/for (unsigned up = level + 1; up-- > 0;)/for (unsigned up = level + 1; up-- > level;)/' \
     unit_slab_index
 mutant a_mark_above_is_lost plain src/slab_index.c \
-    's/set_from(path, up, set);//' unit_slab_index
+    's/set_from(path, up, set);//' interleaved_parts
 
 # --- Slabs given up ---
 
@@ -707,12 +706,12 @@ mutant the_service_thread_takes_signals plain src/service.c \
 
 # --- The lock-free stack ---
 
-mutant a_pop_without_a_generation c11 src/stack.h \
+mutant a_pop_without_a_generation plain src/stack.h \
     's/(head & ~STACK_ADDRESS) + (UINT64_C(1) << STACK_GENERATION_SHIFT)/(head \& ~STACK_ADDRESS)/' \
-    unit_stack
-mutant a_pop_that_does_not_compare c11 src/stack.h \
+    interleaved_parts
+mutant a_pop_that_does_not_compare plain src/stack.h \
     '/stack_try_pop(struct stack \*stack, struct stack_node \*\*node)/,/^}/s/return atomic_compare_exchange_strong_explicit(/head = atomic_load(\&stack->head); return atomic_compare_exchange_strong_explicit(/' \
-    unit_stack
+    interleaved_parts
 mutant a_push_that_does_not_publish tsan src/stack.h \
     '/stack_try_push(struct stack \*stack, struct stack_node \*node)/,/^}/s/memory_order_release/memory_order_relaxed/' \
     unit_stack
@@ -725,3 +724,29 @@ mutant a_block_at_rest_is_not_published tsan src/slab_return.c \
 mutant a_single_block_is_not_published tsan src/depot_tray.c \
     '/^void depot_give_one(/,/^}/s/memory_order_release/memory_order_relaxed/' \
     unit_depot
+
+# --- Two threads in every order ---
+
+mutant who_brings_to_rest_looks_before_it_counts plain src/slab_return.c \
+    's/    uint32_t before = atomic_fetch_add(&slab->resting, count);/    bool held = atomic_load(\&slab->held);\n&/; s/    if (atomic_load(&slab->held))/    if (held)/' \
+    interleaved_slabs
+mutant a_slab_is_listed_before_it_is_let_go plain src/slab.c \
+    '/^void slab_unhold/,/^}/{s/^    slab_list(slab);//; s/^    atomic_store(&slab->held, false);/    slab_list(slab);\n&/}' \
+    interleaved_slabs
+mutant a_chunk_goes_back_while_it_is_granted plain src/chunk.c \
+    's/atomic_exchange_explicit(&current, 0, memory_order_acquire);/atomic_load(\&current); atomic_store(\&current, 0);/' \
+    interleaved_parts
+mutant a_single_block_is_taken_by_two plain src/depot_tray.c \
+    's/atomic_exchange_explicit(place, NULL, memory_order_acquire);/atomic_load(place); atomic_store(place, NULL);/' \
+    interleaved_parts
+mutant a_kept_range_is_taken_by_two plain src/large_places.h \
+    '/^static inline bool place_replace/,/^}/s/    return atomic_compare/    if (place_look(place) == before) return atomic_store(\&large_places.kept[place], after), true;\n&/' \
+    interleaved_large
+mutant a_neighbour_that_changes_is_missed plain src/large_places.c \
+    '/^static bool replace_neighbour/,/^}/s/    note_apart();//' interleaved_large
+mutant a_cache_that_was_left_is_lost plain src/thread_cache_idle.c \
+    's/    struct cache \*before = atomic_exchange_explicit(&idle\[place\].left, cache,/    struct cache *before = atomic_load(\&idle[place].left); atomic_store(\&idle[place].left, cache); (void)(/' \
+    interleaved_threads
+mutant a_cache_that_was_left_is_taken_by_two plain src/thread_cache_idle.c \
+    's/    return atomic_exchange_explicit(&idle\[place\].left, NULL,/    struct cache *left = atomic_load(\&idle[place].left); atomic_store(\&idle[place].left, NULL); return (void)(/; /return (void)(/{n;s/memory_order_acquire);/0), left;/}' \
+    interleaved_threads

@@ -25,7 +25,6 @@ copy_sources() {
 options_of() {
     case $1 in
     plain) echo "" ;;
-    c11) echo "--with-stack-backend=c11" ;;
     tsan) echo "--with-sanitizer=thread" ;;
     esac
 }
