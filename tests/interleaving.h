@@ -38,7 +38,7 @@ void assert_interleavings(const struct interleaving *scenario);
 void assert_interleavings_after(interleaved_body *prelude,
                                 const struct interleaving *scenario);
 
-/* Asserts that each ends it as misuse. */
+/* Asserts that each ends it as a double free. */
 void assert_interleavings_stop(const struct interleaving *scenario);
 
 /* Forks in a body, and runs another one in the child, alone. */
