@@ -12,6 +12,8 @@ enum {
     /* After so many new slabs in a row a class is growing: the pages of the
      * next one are made present in one call instead of a fault each. */
     GROWTH_EAGER = 3,
+    /* Of so many such slabs one goes without: it shows what is written. */
+    SAMPLE_INTERVAL = 8,
     STATE_WORD_BYTES = sizeof(uint64_t),
 };
 
@@ -141,16 +143,44 @@ static struct slab *reuse(unsigned class, uint32_t owner, enum slab_set set)
     return slab;
 }
 
+/* What the blocks of a slab take of it. */
+static size_t blocks_bytes(const struct slab *slab)
+{
+    const struct size_class *geometry = &size_classes[slab->class];
+    return (size_t)geometry->capacity * geometry->size;
+}
+
 /* Makes the pages of a slab present in one call: it will be filled soon. */
 static void make_present(struct slab *slab)
 {
     uint32_t bytes = (uint32_t)slab_bytes(slab);
     if (slab->present >= bytes && slab_purged_pages(slab) == 0)
         return;
-    if (os_populate((void *)slab->base, bytes)) {
+    if (os_populate((void *)slab->base, blocks_bytes(slab))) {
         slab_pages_used(slab, 0, bytes);
         slab->present = bytes;
     }
+}
+
+/* Whether the blocks of the last slab that was held are written all over: a
+ * title need not write all that it allocates. */
+static bool writes_all(const struct slab_source *source)
+{
+    const struct slab *last = source->held;
+    if (last == NULL || source->growth % SAMPLE_INTERVAL == 0)
+        return false;
+    return last->present >= slab_bytes(last) ||
+           os_is_present((void *)last->base, blocks_bytes(last));
+}
+
+/* Whether to make the pages of a slab that is about to be filled present.  A
+ * block of up to a page leaves none out, whatever is written of it. */
+static bool is_worth_while(struct slab_source *source, unsigned class)
+{
+    const struct size_class *geometry = &size_classes[class];
+    if (geometry->slab_units != 1 || source->growth++ < GROWTH_EAGER)
+        return false;
+    return geometry->size <= PAGE_BYTES || writes_all(source);
 }
 
 /* One of reserved memory as long as there is: who reserves relies on its pages,
@@ -172,13 +202,9 @@ struct slab *slab_choose(struct slab_source *source, unsigned class)
         return NULL;
     bool fresh = atomic_load_explicit(&slab->carved, memory_order_relaxed) == 0;
     uint32_t pages = (uint32_t)(slab_bytes(slab) >> PAGE_SHIFT);
-    if (fresh || slab_purged_pages(slab) > pages / 2) {
-        if (source->growth >= GROWTH_EAGER &&
-            size_classes[class].slab_units == 1)
-            make_present(slab);
-        else
-            source->growth++;
-    }
+    if ((fresh || slab_purged_pages(slab) > pages / 2) &&
+        is_worth_while(source, class))
+        make_present(slab);
     return slab;
 }
 

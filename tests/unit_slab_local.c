@@ -238,6 +238,60 @@ static void a_source_does_not_hold_ever_more_slabs(void **state)
     let_go_of_all(&source);
 }
 
+/* Takes blocks of a class, writes the first so many bytes of each; returns of
+ * how many the last page was there before. */
+static size_t take_and_write(struct slab_source *source, unsigned class,
+                             size_t count, size_t bytes)
+{
+    size_t size = size_classes[class].size;
+    size_t there = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        char *block = slab_take_one(source, class);
+        require(block != NULL);
+        there += os_is_present(block + size - PAGE_BYTES, PAGE_BYTES);
+        memset(block, 1, bytes);
+    }
+    return there;
+}
+
+/* A title need not write all of a block that has more than a page. */
+static void pages_come_at_once_only_where_blocks_are_written_all_over(
+    void **state)
+{
+    enum { COUNT = 1024, WIDE = 31 };
+    struct slab_source some = {.owner = OWNER}, all = {.owner = OWNER + 1};
+
+    (void)state;
+    require(size_classes[WIDE].size == 2 * PAGE_BYTES);
+    assert_int_equal(take_and_write(&some, WIDE, COUNT, 1), 0);
+    let_go_of_all(&some);
+    size_t there = take_and_write(&all, WIDE, COUNT, 2 * PAGE_BYTES);
+    /* It ends when blocks are not written any more. */
+    size_t later = take_and_write(&all, WIDE, COUNT, 1);
+    let_go_of_all(&all);
+    if (there == 0) /* before Linux 5.14 */
+        skip();
+    assert_in_range(there, COUNT * 3 / 4, COUNT - COUNT / 16);
+    assert_in_range(later, 0, COUNT / 8);
+}
+
+/* Nothing lies behind the last block of a slab. */
+static void what_lies_behind_the_last_block_has_no_page(void **state)
+{
+    enum { COUNT = 1024, TAILED = 28 };
+    struct slab_source source = {.owner = OWNER};
+    size_t bytes =
+        (size_t)size_classes[TAILED].capacity * size_classes[TAILED].size;
+
+    (void)state;
+    require(UNIT_BYTES - bytes >= PAGE_BYTES);
+    take_and_write(&source, TAILED, COUNT, size_classes[TAILED].size);
+    for (struct slab *slab = source.held; slab != NULL; slab = slab->next_held)
+        assert_false(os_is_present((void *)(slab->base + bytes), PAGE_BYTES));
+    let_go_of_all(&source);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -251,6 +305,9 @@ int main(void)
         cmocka_unit_test(what_rests_with_its_holder_is_left_to_others),
         cmocka_unit_test(of_free_slabs_the_holder_keeps_one),
         cmocka_unit_test(a_source_does_not_hold_ever_more_slabs),
+        cmocka_unit_test(
+            pages_come_at_once_only_where_blocks_are_written_all_over),
+        cmocka_unit_test(what_lies_behind_the_last_block_has_no_page),
     };
 
     return run_all(tests);

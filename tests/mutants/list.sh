@@ -148,6 +148,14 @@ mutant a_spared_slab_has_the_owner_of_another plain src/slab.c \
 mutant a_slab_without_pages_is_as_good plain src/slab.c \
     '/^static struct slab \*choose_rested/,/^}/s/slab_purged_pages(slab) != 0/false/' \
     unit_slab
+mutant pages_come_whatever_is_written plain src/slab.c \
+    's/geometry->size <= PAGE_BYTES || writes_all(source)/true/' unit_slab_local
+mutant pages_never_come_for_wide_blocks plain src/slab.c \
+    's/ || writes_all(source)//' unit_slab_local
+mutant no_slab_shows_what_is_written plain src/slab.c \
+    's/ || source->growth % SAMPLE_INTERVAL == 0)/)/' unit_slab_local
+mutant what_lies_behind_blocks_has_pages plain src/slab.c \
+    's/slab->base, blocks_bytes(slab))/slab->base, bytes)/' unit_slab_local
 mutant a_slab_keeps_its_owner plain src/slab.c \
     's/ || !changes_owner(slab))/ || true)/' unit_slab
 mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
