@@ -119,14 +119,27 @@ static bool changes_owner(const struct slab *slab)
            atomic_load_explicit(&slab->carved, memory_order_relaxed) / 4;
 }
 
-/* Enters the holder as the owner, if that is due. */
-static void adopt(struct slab *slab, uint32_t owner)
+static void set_owner(struct slab *slab, uint32_t owner)
 {
-    if (slab->owner == owner || !changes_owner(slab))
-        return;
     slab->owner = owner;
     page_map_set(slab->base, size_classes[slab->class].slab_units,
                  page_map_slab_entry(owner, slab->class), slab);
+}
+
+/* Enters the holder as the owner, if that is due. */
+static void adopt(struct slab *slab, uint32_t owner)
+{
+    if (slab->owner != owner && changes_owner(slab))
+        set_owner(slab, owner);
+}
+
+void slab_adopt(const void *block, uint32_t owner)
+{
+    struct slab *slab = page_map_descriptor(block);
+    if (!slab_hold(slab))
+        return;
+    set_owner(slab, owner);
+    slab_unhold(slab);
 }
 
 /* A slab that was used before, held for the caller; NULL when there is none. */

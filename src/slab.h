@@ -71,6 +71,9 @@ void *slab_take_one(struct slab_source *source, unsigned class);
 bool slab_give_local(struct slab_source *source, unsigned class,
                      const void *block);
 
+/* Enters the owner of a block's slab, unless somebody holds it at the moment. */
+void slab_adopt(const void *block, uint32_t owner);
+
 /* Whether the held slab has a block to give. */
 bool slab_is_ready(const struct slab_source *source);
 

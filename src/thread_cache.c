@@ -16,6 +16,9 @@ enum {
     SPILL_FIRST = 12,
     /* After so many times in a row frees seem to go on and on. */
     SPILLS_MAX = 4,
+    /* After so many magazines in a row of other caches' blocks their slabs
+     * change hands. */
+    OTHERS_MAX = 6,
     /* Slow paths that pass before pages to give back are looked for again,
      * unless they have grown older meanwhile. */
     PURGE_PATIENCE = 256,
@@ -103,6 +106,23 @@ static void *refill(struct cache *cache, unsigned class)
     return block;
 }
 
+/* Makes a slab the cache's own when it goes on and on living on those of
+ * others, who do not want them back: else each of their blocks would be a
+ * foreign one at each free. */
+static void note_owner(struct cache *cache, unsigned class,
+                       const struct magazine *magazine)
+{
+    struct bin_rest *rest = &cache->rest[class];
+    const void *block = magazine->slots[magazine->count - 1];
+    uint32_t owner = cache->bins.sources[class].owner;
+    if (page_map_entry(block) >> ENTRY_OWNER_SHIFT == owner)
+        rest->others = 0;
+    else if (rest->others < OTHERS_MAX)
+        rest->others++;
+    else
+        slab_adopt(block, owner);
+}
+
 /* A magazine of the depot: one with blocks of this cache, or, before a slab has
  * to be found, one that others can spare or that threads have left. */
 static struct magazine *take_from_depot(struct cache *cache, unsigned class)
@@ -116,8 +136,10 @@ static struct magazine *take_from_depot(struct cache *cache, unsigned class)
         if (magazine == NULL && cache_flush_left(LEFT_AGE))
             magazine = depot_take(class, source->owner);
     }
-    if (magazine != NULL)
-        count_up(&cache->pops);
+    if (magazine == NULL)
+        return NULL;
+    count_up(&cache->pops);
+    note_owner(cache, class, magazine);
     return magazine;
 }
 

@@ -18,7 +18,8 @@ struct bin_rest {
     _Atomic(uint32_t) full_blocks;   /* in them */
     uint32_t batch;                  /* blocks in FILL_BYTES; constant */
     uint32_t fill;                   /* blocks in the last fill */
-    uint32_t spills;                 /* since the last miss */
+    uint16_t spills;                 /* since the last miss */
+    uint16_t others;                 /* taken of other caches' in a row */
     void **seen_top;                 /* of the own magazine, by is_idle(), */
     void *seen_block;                /* and what was there */
 };

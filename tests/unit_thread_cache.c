@@ -273,6 +273,44 @@ static void what_has_grown_old_goes_though_little_is_freed(void **state)
     partyalloc_thread_flush();
 }
 
+/* --- Blocks that a thread goes on with, of another one --- */
+
+enum { INHERITED_CLASS = 15, INHERITED = 2000 };
+
+static void *allocate_for_another(void *unused)
+{
+    for (size_t i = 0; i < INHERITED; i++)
+        blocks[i] = allocate(INHERITED_CLASS);
+    return unused;
+}
+
+/* Replaces so many blocks here and there; returns how many magazines that took
+ * to the depot. */
+static uint64_t replace(struct random *random, size_t count)
+{
+    uint64_t before = cache_totals().pushes;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t at = random_below(random, INHERITED);
+        release(blocks[at]);
+        blocks[at] = allocate(INHERITED_CLASS);
+    }
+    return cache_totals().pushes - before;
+}
+
+/* Else each free of them goes by the depot, for ever: 116 magazines. */
+static void slabs_that_nobody_else_lives_on_change_hands(void **state)
+{
+    struct random random = {1};
+
+    (void)state;
+    run_thread(allocate_for_another, NULL);
+    replace(&random, 50 * INHERITED);
+    assert_in_range(replace(&random, 2 * INHERITED), 0, 20);
+    for (size_t i = 0; i < INHERITED; i++)
+        release(blocks[i]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -285,6 +323,7 @@ int main(void)
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(what_has_grown_old_goes_though_little_is_freed),
+        cmocka_unit_test(slabs_that_nobody_else_lives_on_change_hands),
     };
 
     have_a_cache();

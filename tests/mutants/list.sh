@@ -156,10 +156,12 @@ mutant no_slab_shows_what_is_written plain src/slab.c \
     's/ || source->growth % SAMPLE_INTERVAL == 0)/)/' unit_slab_local
 mutant what_lies_behind_blocks_has_pages plain src/slab.c \
     's/slab->base, blocks_bytes(slab))/slab->base, bytes)/' unit_slab_local
+mutant no_slab_changes_hands plain src/thread_cache.c \
+    's/^        slab_adopt(block, owner);/        return;/' unit_thread_cache
 mutant a_slab_keeps_its_owner plain src/slab.c \
-    's/ || !changes_owner(slab))/ || true)/' unit_slab
+    's/ \&\& changes_owner(slab))/ \&\& false)/' unit_slab
 mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
-    's/ || !changes_owner(slab))/)/' unit_slab
+    's/ \&\& changes_owner(slab))/)/' unit_slab
 
 mutant a_block_far_from_home_takes_the_slow_way plain src/callbacks.c \
     's/if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))/if (true)/' \
