@@ -84,6 +84,17 @@ static void trim(void)
     slab_trim();
 }
 
+static void adopt(void)
+{
+    slab_adopt(kept[0], 3);
+}
+
+static void adopt_and_return_all(void)
+{
+    adopt();
+    return_all_one_by_one();
+}
+
 static void retire(void)
 {
     slab_retire(SIZE_MAX);
@@ -261,6 +272,19 @@ static void blocks_come_to_rest_beside_the_holders_own(void **state)
     assert_interleavings(&scenario);
 }
 
+static void a_slab_changes_hands_meanwhile(void **state)
+{
+    struct interleaving takes = {share_blocks,
+                                 {adopt_and_return_all, fill_and_let_go_1},
+                                 nothing_is_lost};
+    struct interleaving returns = {share_blocks, {adopt, return_all_one_by_one},
+                                   nothing_is_lost};
+
+    (void)state;
+    assert_interleavings(&takes);
+    assert_interleavings(&returns);
+}
+
 static void pages_go_back_while_blocks_are_taken(void **state)
 {
     struct interleaving scenario = {share_a_free_slab, {trim, fill_1},
@@ -342,6 +366,7 @@ int main(void)
         cmocka_unit_test(two_take_from_one_slab),
         cmocka_unit_test(blocks_come_to_rest_while_their_slab_is_let_go),
         cmocka_unit_test(blocks_come_to_rest_beside_the_holders_own),
+        cmocka_unit_test(a_slab_changes_hands_meanwhile),
         cmocka_unit_test(pages_go_back_while_blocks_are_taken),
         cmocka_unit_test(pages_go_back_while_blocks_come_to_rest),
         cmocka_unit_test(a_slab_is_retired_while_blocks_are_taken),

@@ -5,8 +5,8 @@
  * The library's own code, built so that each access to an atomic object is a
  * step (interleaving_atomics.h), is run by two threads of which one goes on at
  * a time: the first up to a certain step, the other one up to a certain step of
- * its own, and so on.  Each such schedule has a process of its own, which begins
- * in the same state, so that a fault comes again with its schedule.
+ * its own, and so on.  Each such schedule has a process of its own, which
+ * begins in the same state, so that a fault comes again with its schedule.
  *
  * All schedules with one change of thread are run.  Of those with two and with
  * three, all or as many as are allowed, drawn with an even chance.

@@ -270,8 +270,8 @@ static void pages_come_at_once_only_where_blocks_are_written_all_over(
     /* It ends when blocks are not written any more. */
     size_t later = take_and_write(&all, WIDE, COUNT, 1);
     let_go_of_all(&all);
-    if (there == 0) /* before Linux 5.14 */
-        skip();
+    if (there == 0)
+        return; /* before Linux 5.14 */
     assert_in_range(there, COUNT * 3 / 4, COUNT - COUNT / 16);
     assert_in_range(later, 0, COUNT / 8);
 }
