@@ -259,7 +259,7 @@ EXTRA_DIST += $(shell_tests) %D%/tap.sh
 
 # --- Longer runs, by targets of their own ------------------------------------
 
-PHONY_TARGETS += model stress fuzz mutants
+PHONY_TARGETS += model stress interleavings fuzz mutants
 
 # The lock-free parts as models that Spin looks through.
 model:
@@ -268,6 +268,12 @@ model:
 # Random loads with new random numbers, for STRESS_SECONDS.
 stress: %D%/random_load
 	LOAD_SECONDS=$${STRESS_SECONDS:-30} ./%D%/random_load
+
+# Two threads in SCHEDULES orders with two changes, instead of some hundred.
+interleavings: $(interleaved_tests)
+	for test in $(interleaved_tests); do \
+		SCHEDULES=$${SCHEDULES:-2000} ./$$test || exit 1; \
+	done
 
 # Sequences of calls that libFuzzer makes up, for FUZZ_SECONDS.
 fuzz:

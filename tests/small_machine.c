@@ -67,14 +67,14 @@ static void live_near_the_end(void)
     require(stats_now().large_live_blocks == 0);
 }
 
-static void limit(int resource, size_t bytes)
-{
-    struct rlimit both;
-
-    require(getrlimit(resource, &both) == 0);
-    both.rlim_cur = bytes;
-    require(setrlimit(resource, &both) == 0);
-}
+/* Not a function: to glibc a resource is of an enumeration of its own. */
+#define limit(resource, bytes) \
+    do { \
+        struct rlimit both; \
+        require(getrlimit((resource), &both) == 0); \
+        both.rlim_cur = (bytes); \
+        require(setrlimit((resource), &both) == 0); \
+    } while (0)
 
 static size_t address_space(void)
 {
