@@ -249,7 +249,7 @@ static void run_with_more_changes(const struct interleaving *scenario,
     }
 }
 
-void assert_interleavings(const struct interleaving *scenario)
+static void run_all_schedules(const struct interleaving *scenario)
 {
     const char *named = getenv("SCHEDULE");
     const char *given = getenv("SCHEDULES");
@@ -275,19 +275,24 @@ void assert_interleavings(const struct interleaving *scenario)
     assert_int_equal(munmap(steps, 2 * sizeof *steps), 0);
 }
 
+void assert_interleavings(const struct interleaving *scenario)
+{
+    assert_interleavings_after(NULL, scenario);
+}
+
 void assert_interleavings_after(interleaved_body *first,
                                 const struct interleaving *scenario)
 {
+    misuse = NULL;
     prelude = first;
-    assert_interleavings(scenario);
-    prelude = NULL;
+    run_all_schedules(scenario);
 }
 
 void assert_interleavings_stop(const struct interleaving *scenario)
 {
     misuse = tmpfile();
     assert_non_null(misuse);
-    assert_interleavings(scenario);
+    prelude = NULL;
+    run_all_schedules(scenario);
     fclose(misuse);
-    misuse = NULL;
 }
