@@ -121,6 +121,10 @@ static void a_bad_alignment_says_einval(void **state)
         errno = 0;
         assert_null(partyalloc_reallocate_aligned(block, 5000, bad[i], 0));
         assert_int_equal(errno, EINVAL);
+        /* Though it has that size where it is. */
+        errno = 0;
+        assert_null(partyalloc_reallocate_aligned(block, 100, bad[i], 0));
+        assert_int_equal(errno, EINVAL);
         errno = 0;
         assert_null(partyalloc_reallocate_aligned(NULL, 5000, bad[i], 0));
         assert_int_equal(errno, EINVAL);

@@ -28,6 +28,9 @@ mutant a_large_block_may_be_longer_than_all_memory plain src/large.c \
 mutant a_bad_alignment_is_taken plain src/callbacks.c \
     's/if (alignment == 0 || (alignment \& (alignment - 1)) != 0)/if (alignment == 0)/' \
     contract_aligned
+mutant a_bad_alignment_is_taken_where_the_block_fits plain src/callbacks.c \
+    '/partyalloc_reallocate_aligned/,/^}/s/alignment == 0 ||/alignment == 0 \&\&/' \
+    contract_aligned
 mutant an_aligned_class_is_any_class plain src/callbacks.c \
     's/size_classes\[class\].size % alignment != 0/false/' contract_aligned
 mutant an_aligned_block_is_copied_to_its_own_size plain src/callbacks.c \
