@@ -83,6 +83,34 @@ static void a_trim_gives_back_the_pages_of_what_rests(void **state)
     slab_let_go(&source);
 }
 
+/* Eight slabs, whose pages go back together, have more ranges of them than one
+ * call takes. */
+static void a_trim_gives_back_any_number_of_ranges(void **state)
+{
+    enum { CLASS = 32, SLABS = 8, CAPACITY = 25, COUNT = SLABS * CAPACITY };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size;
+
+    (void)state;
+    assert_int_equal(size_classes[CLASS].capacity, CAPACITY);
+    slab_trim();
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    for (size_t i = 0; i < COUNT; i++)
+        fill(blocks[i], size, i);
+    for (size_t i = 0; i < COUNT; i += 2)
+        slab_return(CLASS, &blocks[i], 1);
+    /* Each has one whole page at least. */
+    assert_in_range(slab_trim(), COUNT / 2 * PAGE_BYTES, COUNT / 2 * size);
+    assert_int_equal(slab_trim(), 0);
+    for (size_t i = 1; i < COUNT; i += 2) {
+        assert_true(holds(blocks[i], size, i));
+        slab_return(CLASS, &blocks[i], 1);
+    }
+    slab_trim();
+}
+
 /* What is made present ahead of use is given back too, and made present again
  * when the slab is used again. */
 static void a_trim_gives_back_what_was_made_present_ahead(void **state)
@@ -221,15 +249,40 @@ static void upkeep_ends_when_its_time_does(void **state)
         slab_return(CLASS, &blocks[i], 1);
 }
 
+/* Half of what is free at the beginning of a period may stay until its end,
+ * whatever the time that a call has. */
+static void upkeep_leaves_half_for_a_while(void **state)
+{
+    enum { CLASS = 27, COUNT = 2048, STEP_BYTES_MAX = 64 * PAGE_BYTES };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size, bytes = 0;
+
+    (void)state;
+    slab_trim();
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_return(CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    sleep_ms(100); /* until they are old */
+    for (int i = 0; bytes == 0 && i < 200; i++) {
+        sleep_ms(20);
+        bytes = partyalloc_maintain(UINT64_C(10000000000));
+    }
+    assert_in_range(bytes, 1, COUNT * size / 2 + STEP_BYTES_MAX);
+    slab_trim();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         /* Before there are other slabs. */
         cmocka_unit_test(a_trim_holds_no_slab_that_has_no_page_to_give),
         cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
+        cmocka_unit_test(a_trim_gives_back_any_number_of_ranges),
         cmocka_unit_test(a_trim_gives_back_what_was_made_present_ahead),
         cmocka_unit_test(a_step_gives_back_a_bounded_part),
         cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
+        cmocka_unit_test(upkeep_leaves_half_for_a_while),
         /* Last, since it takes what other tests have left. */
         cmocka_unit_test(upkeep_ends_when_its_time_does),
     };

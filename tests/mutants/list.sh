@@ -440,6 +440,11 @@ mutant leaves_come_before_what_grows plain src/large.c \
 mutant upkeep_does_not_look_at_the_clock plain src/upkeep.c \
     's/while (os_now() - start < budget_ns \&\& give_back_step/while (give_back_step/' \
     unit_slab_purge
+mutant upkeep_leaves_nothing_for_later plain src/upkeep.c \
+    's/if (bytes == 0 \&\& slab_dirty_bytes() <= target)/if (false)/' \
+    unit_slab_purge
+mutant a_trim_collects_more_ranges_than_it_has_places plain src/slab_purge.c \
+    's/if (purge->range_count == RANGES_MAX)/if (false)/' unit_slab_purge
 mutant pages_are_made_present_at_once plain src/os_linux.c \
     's/POPULATE_STEP = 256 << 10/POPULATE_STEP = 1 << 30/' unit_os
 mutant what_is_new_is_zeroed plain src/large.c \
