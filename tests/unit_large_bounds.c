@@ -181,6 +181,26 @@ static void a_free_of_a_small_block_gives_a_step_back(void **state)
     partyalloc_trim();
 }
 
+/* No more is kept than may be, but nobody wants it. */
+static void frees_of_small_blocks_give_back_what_is_old(void **state)
+{
+    enum { COUNT = 1000, TURNS = 100 };
+    static void *blocks[COUNT];
+
+    (void)state;
+    large_free(allocate(STEP));
+    assert_int_equal(large_totals().cached_bytes, STEP);
+    for (int turn = 0; large_totals().cached_bytes != 0; turn++) {
+        require(turn < TURNS);
+        sleep_ms(20);
+        for (size_t i = 0; i < COUNT; i++)
+            blocks[i] = partyalloc_allocate(3000, ANY_TYPE);
+        for (size_t i = 0; i < COUNT; i++)
+            partyalloc_free(blocks[i], ANY_TYPE);
+    }
+    partyalloc_trim();
+}
+
 /* --- what is mapped ahead of use --- */
 
 static void as_much_as_is_live_is_mapped_ahead(void **state)
@@ -351,6 +371,71 @@ static void what_is_kept_makes_room_for_the_page_map(void **state)
     large_drop_all();
 }
 
+static char *allocate_far_away(void)
+{
+    os_calls.mmap = mmap_far_away;
+    char *block = large_allocate(6 * MIB, 2 * UNIT_BYTES, false);
+    os_calls.mmap = mmap;
+    require(block == far_away);
+    return block;
+}
+
+/* Where the leaf ends, or begins, that an address has or would have. */
+static char *leaf_around(char *address, bool end)
+{
+    uintptr_t bytes = (uintptr_t)LEAF_UNITS * UNIT_BYTES;
+
+    return (char *)(((uintptr_t)address & ~(bytes - 1)) + (end ? bytes : 0));
+}
+
+/* It has moved then, to where there is one. */
+static void what_grows_beyond_its_leaf_at_the_cap_is_given_up(void **state)
+{
+    void *near = allocate(MIB);
+
+    (void)state;
+    find_far_away(near);
+    far_away = leaf_around(far_away, true) - 6 * MIB;
+    char *block = allocate_far_away();
+    fill(block, 6 * MIB, 1);
+    size_t mapped = os_mapped_bytes();
+    os_set_limit(mapped + 2 * MIB);
+    char *moved = large_resize(block, 8 * MIB);
+    os_set_limit(0);
+    assert_non_null(moved);
+    assert_ptr_not_equal(moved, block);
+    assert_true(holds(moved, 6 * MIB, 1));
+    assert_null(page_map_leaf(block + 6 * MIB));
+    assert_int_equal(os_mapped_bytes() - mapped, 2 * MIB);
+    /* There is nothing any more. */
+    assert_true(os_map_at(block, 8 * MIB));
+    assert_true(os_unmap(block, 8 * MIB));
+    large_free(moved);
+    large_free(near);
+    large_drop_all();
+}
+
+static void what_is_in_front_of_its_leaf_at_the_cap_is_given_up(void **state)
+{
+    void *near = allocate(MIB);
+
+    (void)state;
+    find_far_away(near);
+    large_free(near);
+    large_drop_all();
+    far_away = leaf_around(far_away, false);
+    large_free(allocate_far_away());
+    size_t mapped = os_mapped_bytes();
+    os_set_limit(mapped + 2 * MIB);
+    assert_null(large_allocate(8 * MIB, 1, false));
+    os_set_limit(0);
+    assert_null(page_map_leaf(far_away - MIB));
+    assert_int_equal(os_mapped_bytes(), mapped);
+    assert_true(os_map_at(far_away - 2 * MIB, 2 * MIB));
+    assert_true(os_unmap(far_away - 2 * MIB, 2 * MIB));
+    assert_int_equal(large_drop_all(), 6 * MIB);
+}
+
 /* --- what the system refuses --- */
 
 static int refuse_munmap(void *address, size_t length)
@@ -464,6 +549,7 @@ int main(void)
         cmocka_unit_test(a_new_mapping_gives_a_step_back),
         cmocka_unit_test(a_free_without_a_place_gives_a_step_back),
         cmocka_unit_test(a_free_of_a_small_block_gives_a_step_back),
+        cmocka_unit_test(frees_of_small_blocks_give_back_what_is_old),
         cmocka_unit_test(as_much_as_is_live_is_mapped_ahead),
         cmocka_unit_test(what_is_mapped_ahead_is_bounded),
         cmocka_unit_test(nothing_is_mapped_ahead_where_pages_come_at_once),
@@ -471,6 +557,8 @@ int main(void)
         cmocka_unit_test(a_block_at_the_cap_needs_room_for_itself_only),
         cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),
         cmocka_unit_test(what_is_kept_makes_room_for_the_page_map),
+        cmocka_unit_test(what_grows_beyond_its_leaf_at_the_cap_is_given_up),
+        cmocka_unit_test(what_is_in_front_of_its_leaf_at_the_cap_is_given_up),
         cmocka_unit_test(what_the_system_does_not_unmap_stays_kept),
         cmocka_unit_test(a_target_that_stays_is_kept),
         cmocka_unit_test(a_target_that_cannot_be_entered_is_not_kept),

@@ -437,6 +437,11 @@ mutant leaves_come_before_what_they_are_for plain src/large.c \
 mutant leaves_come_before_what_grows plain src/large.c \
     's/if (!os_grow(block, mapped, bytes))/if (!page_map_reserve((uintptr_t)block, bytes) || !os_grow(block, mapped, bytes))/' \
     memory_limit
+mutant what_grew_without_a_leaf_stays plain src/large.c \
+    's/os_unmap((char \*)block + mapped, bytes - mapped);/;/' unit_large_bounds
+mutant what_is_in_front_without_a_leaf_stays plain src/large.c \
+    '/^static bool map_in_front/,/^}/s/os_unmap((void \*)base, bytes);/;/' \
+    unit_large_bounds
 mutant upkeep_does_not_look_at_the_clock plain src/upkeep.c \
     's/while (os_now() - start < budget_ns \&\& give_back_step/while (give_back_step/' \
     unit_slab_purge
@@ -509,6 +514,9 @@ mutant a_surplus_is_unmapped_at_once plain src/large_kept.c \
     unit_large_bounds unit_large_kept
 mutant a_surplus_waits_for_large_blocks plain src/thread_cache.c \
     's/^        large_drop_step(aged_too);/        ;/' memory_returns
+mutant what_is_old_waits_for_large_blocks plain src/thread_cache.c \
+    's/if (aged_too || large_keeps_too_much())/if (large_keeps_too_much())/' \
+    unit_large_bounds
 mutant what_a_block_gives_up_is_lost plain src/large.c \
     '/^static void \*shrink/,/^}/s/kept_give(.*;//' unit_large
 mutant what_a_block_gives_up_knows_no_bound plain src/large.c \
@@ -661,6 +669,9 @@ mutant unused_memory_goes_in_steps plain src/large_kept.c \
     's/^ *: RANGE_LENGTH_MAX);/: DROP_UNITS);/' unit_large_unused
 mutant unused_memory_with_pages_goes_at_once plain src/large_kept.c \
     's/has_pages(unused.what) ?/false ?/' unit_large_unused
+mutant unused_memory_goes_when_nobody_asks_for_it plain src/large_kept.c \
+    's/if (aged_too \&\& is_aged(unused.what, now))/if (is_aged(unused.what, now))/' \
+    unit_large_unused
 mutant nothing_is_mapped_ahead plain src/large.c \
     's/more = ahead()/more = 0/' unit_large_bounds
 mutant any_number_of_bytes_is_mapped_ahead plain src/large.c \
