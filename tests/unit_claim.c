@@ -391,6 +391,27 @@ static void no_claim_outlives_a_fork(void **state)
     assert_child_succeeds(run_fork_while_claimed, NULL);
 }
 
+/* It is another thread to the system, and would else seem not to run. */
+static void run_fork(void *unused)
+{
+    (void)unused;
+    partyalloc_free(partyalloc_allocate(1, ANY_TYPE), ANY_TYPE);
+    pid_t child = fork();
+    require(child >= 0);
+    if (child == 0) {
+        require(cache_of(thread_bins)->clock == os_thread_clock());
+        _exit(0);
+    }
+    int status;
+    require(waitpid(child, &status, 0) == child && status == 0);
+}
+
+static void who_forks_goes_on_by_a_clock_of_its_own(void **state)
+{
+    (void)state;
+    assert_child_succeeds(run_fork, NULL);
+}
+
 /* As if it came when the worker had set the bit of a block that is counted as
  * another thread's still: what is live would look free to the child. */
 static void run_fork_beside_a_count(void *unused)
@@ -540,6 +561,7 @@ int main(void)
         cmocka_unit_test(a_thread_whose_cache_is_claimed_borrows_another),
         cmocka_unit_test(a_thread_that_ends_leaves_its_cache_to_the_claimer),
         cmocka_unit_test(no_claim_outlives_a_fork),
+        cmocka_unit_test(who_forks_goes_on_by_a_clock_of_its_own),
         cmocka_unit_test(a_fork_counts_what_rests_in_slabs_that_are_held),
         cmocka_unit_test(memory_runs_out_when_idle_threads_hold_no_slab),
         cmocka_unit_test(memory_runs_out_for_a_thread_whose_cache_is_claimed),

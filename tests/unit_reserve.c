@@ -154,6 +154,47 @@ static void small_reservations_add_up(void **state)
     assert_child_succeeds(reserve_by_the_slab, NULL);
 }
 
+/* --- what is free --- */
+
+enum { PAGES = 400, PAGE = 4096 };
+
+/* Of blocks of a page each. */
+static size_t pages_that_are_there(void)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < PAGES; i++)
+        count += os_is_present(blocks[i], PAGE);
+    return count;
+}
+
+static void reserve_beside_what_was_given_back(void *unused)
+{
+    enum { KEPT_EVERY = 16 };
+
+    (void)unused;
+    begin();
+    for (size_t i = 0; i < PAGES; i++) {
+        blocks[i] = partyalloc_allocate(PAGE, ANY_TYPE);
+        require(blocks[i] != NULL);
+        *(volatile char *)blocks[i] = 1;
+    }
+    for (size_t i = 0; i < PAGES; i++)
+        if (i % KEPT_EVERY != 0)
+            partyalloc_free(blocks[i], ANY_TYPE);
+    partyalloc_trim();
+    require(pages_that_are_there() == PAGES / KEPT_EVERY);
+    require(partyalloc_reserve(MIB) == 0);
+    require(pages_that_are_there() == PAGES / KEPT_EVERY);
+}
+
+/* The reserve serves instead of them. */
+static void pages_given_back_do_not_come_with_a_reservation(void **state)
+{
+    (void)state;
+    assert_child_succeeds(reserve_beside_what_was_given_back, NULL);
+}
+
 /* --- beside other threads --- */
 
 enum { THREADS = 4, CALLS = 20, HELD = 100, ROUNDS = 5000 };
@@ -200,6 +241,7 @@ int main(void)
         cmocka_unit_test(frees_give_back_as_before_when_it_fails),
         cmocka_unit_test(a_reservation_that_fails_costs_nothing),
         cmocka_unit_test(small_reservations_add_up),
+        cmocka_unit_test(pages_given_back_do_not_come_with_a_reservation),
         cmocka_unit_test(threads_reserve_beside_each_other),
     };
 

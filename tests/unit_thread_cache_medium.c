@@ -3,6 +3,7 @@
 #include "support.h"
 
 #include "caches.h"
+#include "depot.h"
 #include "size_class.h"
 #include "thread.h"
 
@@ -43,11 +44,31 @@ static void a_medium_magazine_is_deep_when_blocks_go_to_and_fro(void **state)
     partyalloc_thread_flush();
 }
 
+/* Not to the depot by the magazine, in which they would be much memory. */
+static void a_flush_brings_medium_blocks_to_their_slabs(void **state)
+{
+    enum { CLASS = 30, BLOCKS = 40, ROUNDS = 5 };
+
+    (void)state;
+    depot_drain_all();
+    for (size_t round = 0; round < ROUNDS; round++) {
+        for (size_t i = 0; i < BLOCKS; i++)
+            blocks[i] = allocate(CLASS);
+        for (size_t i = 0; i < BLOCKS; i++)
+            release(blocks[i]);
+    }
+    assert_true(blocks_of_class(CLASS) > 0);
+    partyalloc_thread_flush();
+    assert_int_equal(blocks_of_class(CLASS), 0);
+    assert_int_equal(depot_totals().blocks, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_each_medium_class_a_cache_keeps_a_few_blocks),
         cmocka_unit_test(a_medium_magazine_is_deep_when_blocks_go_to_and_fro),
+        cmocka_unit_test(a_flush_brings_medium_blocks_to_their_slabs),
     };
 
     return run_all(tests);

@@ -251,6 +251,8 @@ mutant a_thread_ends_as_if_nothing_was_claimed plain src/thread_cache_claim.c \
     's/while (!cache_enter(cache)) {/while (false) {/' unit_claim
 mutant a_claim_outlives_a_fork plain src/thread.c \
     's/if (likely(!cache_is_claimed(cache)))/if (true)/' unit_claim
+mutant a_child_goes_by_the_clock_of_its_parent plain src/thread.c \
+    '/^static void go_on_with/,/^}/s/cache_note_thread(cache);/;/' unit_claim
 mutant a_trim_takes_from_busy_threads plain src/thread_cache_claim.c \
     's/if (may_have_unused(cache) \&\& has_not_run(cache) \&\&/if (may_have_unused(cache) \&\&/' \
     unit_claim
@@ -337,6 +339,9 @@ mutant a_spill_leaves_the_blocks_where_they_were plain \
 mutant a_double_free_behind_a_spill_is_dropped plain \
     src/thread_cache_medium.c \
     's/slab_misuse_slow(class, block);/;/' misuse_double_free
+mutant a_flush_has_medium_blocks_in_the_depot plain src/thread_cache_room.c \
+    '/^void cache_flush_bin/,/^}/s/if (cache_is_medium(cache, class))/if (false)/' \
+    unit_thread_cache_medium
 mutant an_idle_class_keeps_its_blocks plain src/thread_cache.c \
     's/% IDLE_INTERVAL == 0/% IDLE_INTERVAL == IDLE_INTERVAL/' \
     unit_thread_cache_room
@@ -615,6 +620,9 @@ mutant blocks_in_caches_are_not_there plain src/slab_reserve.c \
     's/^    else$/    else if (false)/' reserved_memory
 mutant what_caches_hold_is_not_touched plain src/slab_reserve.c \
     's/? populate : os_touch/? populate : populate/' unit_reserve
+mutant pages_given_back_come_with_a_reservation plain src/slab_reserve.c \
+    '/^static void make_taken_present/,/^}/s/^            continue;/            ;/' \
+    unit_reserve
 mutant huge_pages_are_never_asked_for plain src/large.c \
     's/option_huge_pages() \&\&/false \&\&/' huge_pages
 mutant huge_pages_are_not_asked_for_in_kept_memory plain src/large.c \
