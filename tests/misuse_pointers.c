@@ -259,6 +259,13 @@ static void *at_the_last_such_place(void)
     return inside + 4 * MIB;
 }
 
+static void *beside_such_a_place(void)
+{
+    char *inside = where_a_block_began_inside_of_another();
+
+    return inside + 4096;
+}
+
 static const struct scenario never_ours[] = {
     SCENARIO(in_the_stack),
     SCENARIO(in_data),
@@ -295,6 +302,7 @@ static const struct scenario never_ours[] = {
     SCENARIO(where_a_large_block_gave_up_its_end),
     SCENARIO(where_a_block_began_inside_of_another),
     SCENARIO(at_the_last_such_place),
+    SCENARIO(beside_such_a_place),
 };
 
 /* --- pointers inside of small blocks --- */

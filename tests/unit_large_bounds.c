@@ -74,6 +74,18 @@ static void what_is_far_over_the_bound_goes_in_small_steps_too(void **state)
     large_drop_all();
 }
 
+/* What is too much goes with frees and new mappings. */
+static void what_is_kept_serves_without_a_kernel_call(void **state)
+{
+    (void)state;
+    allocate_and_free_many(100);
+    uint64_t calls = os_kernel_calls();
+    void *block = allocate(4 * MIB);
+    assert_int_equal(os_kernel_calls(), calls);
+    large_free(block);
+    large_drop_all();
+}
+
 static void a_part_of_what_is_live_is_kept_besides(void **state)
 {
     void *live = allocate(400 * MIB);
@@ -333,6 +345,19 @@ static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
     large_drop_all();
 }
 
+static void a_lower_cap_gives_up_what_is_kept(void **state)
+{
+    (void)state;
+    large_free(allocate(8 * MIB));
+    size_t mapped = os_mapped_bytes();
+    /* No more is mapped than that. */
+    assert_int_equal(partyalloc_set_limit(mapped), 0);
+    assert_int_equal(os_mapped_bytes(), mapped);
+    assert_int_equal(partyalloc_set_limit(mapped - MIB), 0);
+    assert_int_equal(os_mapped_bytes(), mapped - 8 * MIB);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+}
+
 /* Where no leaf of the page map is yet: far below what is mapped else. */
 static char *far_away;
 
@@ -544,6 +569,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_over_the_bound_goes_in_small_steps),
         cmocka_unit_test(what_is_far_over_the_bound_goes_in_small_steps_too),
+        cmocka_unit_test(what_is_kept_serves_without_a_kernel_call),
         cmocka_unit_test(a_part_of_what_is_live_is_kept_besides),
         cmocka_unit_test(what_blocks_give_up_is_bounded_too),
         cmocka_unit_test(a_new_mapping_gives_a_step_back),
@@ -556,6 +582,7 @@ int main(void)
         cmocka_unit_test(what_a_step_has_taken_is_mapped_in_its_place),
         cmocka_unit_test(a_block_at_the_cap_needs_room_for_itself_only),
         cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),
+        cmocka_unit_test(a_lower_cap_gives_up_what_is_kept),
         cmocka_unit_test(what_is_kept_makes_room_for_the_page_map),
         cmocka_unit_test(what_grows_beyond_its_leaf_at_the_cap_is_given_up),
         cmocka_unit_test(what_is_in_front_of_its_leaf_at_the_cap_is_given_up),

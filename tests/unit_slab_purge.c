@@ -83,6 +83,30 @@ static void a_trim_gives_back_the_pages_of_what_rests(void **state)
     slab_let_go(&source);
 }
 
+/* A part of a page, in which the last block ends. */
+static void a_trim_gives_back_what_lies_behind_the_last_block(void **state)
+{
+    enum { CLASS = 24, CAPACITY = 25 };
+    void *blocks[CAPACITY];
+    struct slab_source source = {.owner = OWNER};
+    size_t size = size_classes[CLASS].size;
+
+    (void)state;
+    assert_int_equal(size_classes[CLASS].capacity, CAPACITY);
+    assert_int_not_equal(CAPACITY * size % PAGE_BYTES, 0);
+    retire_all();
+    fill_all(&source, CLASS, blocks, CAPACITY);
+    slab_let_go(&source);
+    for (size_t i = 0; i < CAPACITY; i++)
+        memset(blocks[i], 1, size);
+    slab_return(CLASS, blocks, CAPACITY);
+    const struct slab *slab = page_map_descriptor(blocks[0]);
+    const char *last = (char *)slab->base + slab_bytes(slab) - PAGE_BYTES;
+    assert_true(os_is_present(last, PAGE_BYTES));
+    assert_int_equal(slab_trim(), slab_bytes(slab));
+    assert_false(os_is_present(last, PAGE_BYTES));
+}
+
 /* Eight slabs, whose pages go back together, have more ranges of them than one
  * call takes. */
 static void a_trim_gives_back_any_number_of_ranges(void **state)
@@ -278,6 +302,7 @@ int main(void)
         /* Before there are other slabs. */
         cmocka_unit_test(a_trim_holds_no_slab_that_has_no_page_to_give),
         cmocka_unit_test(a_trim_gives_back_the_pages_of_what_rests),
+        cmocka_unit_test(a_trim_gives_back_what_lies_behind_the_last_block),
         cmocka_unit_test(a_trim_gives_back_any_number_of_ranges),
         cmocka_unit_test(a_trim_gives_back_what_was_made_present_ahead),
         cmocka_unit_test(a_step_gives_back_a_bounded_part),

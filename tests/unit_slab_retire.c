@@ -57,6 +57,34 @@ static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
     assert_int_equal(slab_index_count(CLASS), count);
 }
 
+/* What it says of pages that were given back was about other ones. */
+static void a_slab_that_is_made_anew_has_all_its_pages(void **state)
+{
+    enum { CLASS = 18, COUNT = 8 };
+    struct slab_source source = {.owner = OWNER};
+    void *blocks[COUNT];
+
+    (void)state;
+    retire_all();
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_return(CLASS, blocks, COUNT);
+    struct slab *slab = source.held;
+    slab_let_go(&source);
+    assert_int_not_equal(slab_trim(), 0);
+    assert_int_not_equal(slab_purged_pages(slab), 0);
+    assert_int_equal(slab_retire(SIZE_MAX), slab_bytes(slab));
+    int64_t dirty = atomic_load(&slab_sums.dirty_bytes);
+    fill_all(&source, CLASS, blocks, COUNT);
+    assert_ptr_equal(source.held, slab);
+    assert_int_equal(slab_purged_pages(slab), 0);
+    for (size_t i = 0; i < PAGE_WORDS; i++)
+        assert_int_equal(slab->purged[i], 0);
+    slab_return(CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    assert_int_equal(slab_retire(SIZE_MAX), slab_bytes(slab));
+    assert_int_equal(atomic_load(&slab_sums.dirty_bytes), dirty);
+}
+
 static void what_is_used_again_is_not_retired(void **state)
 {
     enum { CLASS = 19, COUNT = 8 };
@@ -93,6 +121,10 @@ static void what_is_held_or_reserved_is_not_retired(void **state)
     assert_int_equal(slab_retire(SIZE_MAX), 0);
     slab->reserved = false;
     require(slab_hold(slab));
+    slab_unhold(slab);
+    /* Listed as free by then, but another thread has it. */
+    require(slab_hold(slab));
+    assert_int_equal(slab_retire(SIZE_MAX), 0);
     slab_unhold(slab);
     assert_int_equal(slab_retire(1), slab_bytes(slab));
 }
@@ -182,6 +214,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_slab_that_is_free_is_retired_and_made_anew),
+        cmocka_unit_test(a_slab_that_is_made_anew_has_all_its_pages),
         cmocka_unit_test(what_is_used_again_is_not_retired),
         cmocka_unit_test(what_is_held_or_reserved_is_not_retired),
         cmocka_unit_test(what_was_free_does_not_hide_what_is),

@@ -241,6 +241,40 @@ static void anothers_block_is_not_handed_out_again_at_once(void **state)
     assert_int_equal(cache_totals().blocks, 0);
 }
 
+/* What the cache has a slab for, others' magazines are not taken for, however
+ * many there are: they are mostly wanted back. */
+static void a_held_slab_serves_before_what_others_can_spare(void **state)
+{
+    enum { OURS = 50, THEIRS = 600, MORE = 60 };
+    void *ours[OURS + MORE];
+    unsigned class = 13;
+
+    (void)state;
+    partyalloc_trim();
+    for (size_t i = 0; i < OURS; i++)
+        ours[i] = allocate(class);
+    run_thread(allocate_many, &class);
+    /* On another shelf of the depot, more than is left to their owner. */
+    uint32_t owner = page_map_entry(blocks[0]) >> ENTRY_OWNER_SHIFT;
+    assert_int_not_equal(owner % 4,
+                         (thread_bins->tag >> ENTRY_OWNER_SHIFT) % 4);
+    for (size_t i = 0; i < THEIRS; i++)
+        release(blocks[i]);
+    uint64_t there = depot_totals().blocks;
+    assert_in_range(there, THEIRS / 4, THEIRS);
+    for (size_t i = OURS; i < OURS + MORE; i++) {
+        ours[i] = allocate(class);
+        assert_int_equal(page_map_entry(ours[i]) ^ thread_bins->tag,
+                         class << ENTRY_BIN_SHIFT);
+    }
+    assert_int_equal(depot_totals().blocks, there);
+    for (size_t i = 0; i < OURS + MORE; i++)
+        release(ours[i]);
+    for (size_t i = THEIRS; i < MANY; i++)
+        release(blocks[i]);
+    partyalloc_trim();
+}
+
 /* A thread that does little has few slow paths; when what is free has grown
  * old, each of them gives some of it back. */
 static void what_has_grown_old_goes_though_little_is_freed(void **state)
@@ -322,6 +356,7 @@ int main(void)
         cmocka_unit_test(a_block_freed_twice_past_a_full_cache_stops_at_once),
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
+        cmocka_unit_test(a_held_slab_serves_before_what_others_can_spare),
         cmocka_unit_test(what_has_grown_old_goes_though_little_is_freed),
         cmocka_unit_test(slabs_that_nobody_else_lives_on_change_hands),
     };

@@ -135,6 +135,21 @@ static void what_a_thread_left_goes_in_steps(void **state)
     assert_int_equal(cache_totals().blocks, 0);
 }
 
+static void take_one(void *unused)
+{
+    (void)unused;
+    require(cache_take_idle() != NULL);
+    require(cache_totals().blocks == 0);
+}
+
+/* Nobody comes back for them there, and others need not be made. */
+static void the_child_of_a_fork_has_its_parents_other_caches(void **state)
+{
+    (void)state;
+    run_thread(leave_blocks, NULL);
+    assert_child_succeeds(take_one, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -143,6 +158,7 @@ int main(void)
             a_thread_takes_the_cache_that_was_used_on_its_processor),
         cmocka_unit_test(what_a_thread_left_is_not_for_all_at_once),
         cmocka_unit_test(what_a_thread_left_goes_in_steps),
+        cmocka_unit_test(the_child_of_a_fork_has_its_parents_other_caches),
     };
 
     have_a_cache();

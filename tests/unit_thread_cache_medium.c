@@ -44,6 +44,22 @@ static void a_medium_magazine_is_deep_when_blocks_go_to_and_fro(void **state)
     partyalloc_thread_flush();
 }
 
+static void what_is_freed_stays_with_the_slab_that_the_cache_holds(void **state)
+{
+    enum { CLASS = 30, BLOCKS = 6 };
+
+    (void)state;
+    for (size_t i = 0; i < BLOCKS; i++)
+        blocks[i] = allocate(CLASS);
+    const struct slab *slab = page_map_descriptor(blocks[0]);
+    assert_ptr_equal(slab->holder, &thread_bins->sources[CLASS]);
+    for (size_t i = 0; i < BLOCKS; i++)
+        release(blocks[i]);
+    assert_int_not_equal(slab->local_free, 0);
+    assert_int_equal(slab->resting, 0);
+    partyalloc_thread_flush();
+}
+
 /* Not to the depot by the magazine, in which they would be much memory. */
 static void a_flush_brings_medium_blocks_to_their_slabs(void **state)
 {
@@ -68,6 +84,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(of_each_medium_class_a_cache_keeps_a_few_blocks),
         cmocka_unit_test(a_medium_magazine_is_deep_when_blocks_go_to_and_fro),
+        cmocka_unit_test(
+            what_is_freed_stays_with_the_slab_that_the_cache_holds),
         cmocka_unit_test(a_flush_brings_medium_blocks_to_their_slabs),
     };
 

@@ -79,6 +79,9 @@ mutant an_address_inside_of_a_large_block_is_freed_twice plain src/large.c \
 mutant any_large_block_below_covers_an_address plain src/large.c \
     's/ \&\& mapped_of(word) > (uintptr_t)pointer - start;/;/' \
     misuse_double_free
+mutant the_unit_of_an_address_is_not_found plain src/large.c \
+    '/^static bool is_inside_of_block/,/^}/s/UNIT_BYTES - 1/UNIT_BYTES + 1/' \
+    misuse_pointers
 mutant two_threads_may_free_a_large_block plain src/large.c \
     's/!page_map_replace(block, (void \*)word, (void \*)BLOCK_FREED)/false/' \
     interleaved_large
@@ -165,6 +168,10 @@ mutant a_slab_keeps_its_owner plain src/slab.c \
     's/ \&\& changes_owner(slab))/ \&\& false)/' unit_slab
 mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
     's/ \&\& changes_owner(slab))/)/' unit_slab
+    's/ || !changes_owner(slab))/)/' unit_slab
+mutant a_slab_with_blocks_to_carve_is_not_ready plain src/slab.c \
+    '/^bool slab_is_ready/,/^}/s/has_uncarved(slab));/false);/' \
+    unit_thread_cache
 
 mutant a_block_far_from_home_takes_the_slow_way plain src/callbacks.c \
     's/if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))/if (true)/' \
@@ -230,6 +237,9 @@ mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     late_free thread_exit
 mutant a_child_forgets_the_others_caches plain src/thread.c \
     '/^static void set_straight/,/^}/s/cache_flush(cache);//' forked_child
+mutant a_child_makes_all_caches_anew plain src/thread_cache_idle.c \
+    '/^void cache_put_flushed/,/^}/s/put_flushed(cache, place_here());/;/' \
+    unit_thread_cache_idle
 mutant a_thread_without_a_key_keeps_its_cache plain src/thread.c \
     's/ || pthread_setspecific(key, cache) != 0)/ || (pthread_setspecific(key, cache), false))/' \
     thread_keys
@@ -316,11 +326,17 @@ mutant what_is_not_counted_yet_is_the_holders plain src/slab_local.c \
 mutant pages_ahead_of_use_stay plain src/slab_purge.c \
     's/index == carved \&\& slab->present > end/carved > slab->present/' \
     unit_slab_purge
+mutant what_lies_behind_the_last_block_stays plain src/slab_purge.c \
+    's/if (index == geometry->capacity)/if (false)/' unit_slab_purge
 mutant a_slab_let_go_forgets_what_its_holder_freed plain src/slab_local.c \
     's/atomic_fetch_add_explicit(&slab->resting, count, memory_order_release);//' \
     unit_slab_local
 mutant all_free_slabs_stay_with_their_holder plain src/slab_local.c \
     's/if (spare > 1)/if (false)/' unit_slab_local
+mutant medium_blocks_do_not_stay_with_the_slabs_of_a_cache plain \
+    src/thread_cache_medium.c \
+    '/^void \*cache_allocate_one/,/^}/s/if (block == NULL \&\& is_local(cache, class))/if (false)/' \
+    unit_thread_cache_medium
 mutant a_holder_never_lets_go plain src/slab_local.c \
     's/HELD_MAX + 1/HELD_MAX + 100/' unit_slab_local
 mutant a_slab_let_go_is_still_the_holders plain src/slab_local.c \
@@ -385,6 +401,11 @@ mutant a_retired_slab_stays_counted plain src/slab_retire.c \
     's/^    uncount(slab);//' unit_slab_retire
 mutant a_retired_slab_is_not_forgotten plain src/slab_retire.c \
     's/^    forget(slab);//' unit_slab_retire memory_limit
+mutant a_retired_slab_still_lacks_pages plain src/slab_retire.c \
+    's/^    slab_set_purged_pages(slab, 0);//' unit_slab_retire
+mutant a_slab_that_is_held_is_retired plain src/slab_retire.c \
+    '/^static struct slab \*take_free/,/^}/s/^            continue;/            ;/' \
+    unit_slab_retire
 mutant a_retired_slab_is_lost plain src/slab_retire.c \
     's/slab_index_add(slab->class, SLABS_UNPLACED, slab->number)/(void)0/' \
     unit_slab_retire
@@ -475,6 +496,9 @@ mutant slabs_made_fall plain src/slab_retire.c \
     statistics
 mutant a_lower_cap_retires_nothing plain src/upkeep.c \
     's/slab_retire(mapped - bytes);/(void)0;/' memory_limit
+mutant a_lower_cap_keeps_what_large_blocks_left plain src/upkeep.c \
+    '/^static void shrink_to/,/large_drop_all/s/if (os_mapped_bytes() > bytes)/if (false)/' \
+    unit_large_bounds
 
 # --- Large blocks ---
 
@@ -514,6 +538,9 @@ mutant a_surplus_stays plain src/large.c \
     's/kept_drop_step(kept_bound(), !option_quiet());//' unit_large_bounds
 mutant a_surplus_stays_when_more_is_mapped plain src/large.c \
     's/kept_drop_step(kept_bound(), false);//' unit_large_bounds
+mutant a_surplus_goes_when_nothing_is_mapped plain src/large.c \
+    '/^void \*large_allocate/,/^}/s/    if (fresh != 0)$/    if (true)/' \
+    unit_large_bounds
 mutant a_surplus_is_unmapped_at_once plain src/large_kept.c \
     's/drop_piece(used, DROP_UNITS)/drop_piece(used, RANGE_LENGTH_MAX)/' \
     unit_large_bounds unit_large_kept
