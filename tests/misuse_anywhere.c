@@ -65,6 +65,38 @@ static void our_own_structures_cannot_be_freed(void **state)
     partyalloc_free(block, ANY_TYPE);
 }
 
+/* --- inside of another thread's block --- */
+
+enum { THEIR_SIZE = 1000 };
+
+static char *theirs[2];
+
+static void *allocate_theirs(void *unused)
+{
+    for (size_t i = 0; i < ARRAY_LENGTH(theirs); i++)
+        theirs[i] = partyalloc_allocate(THEIR_SIZE, ANY_TYPE);
+    return unused;
+}
+
+/* The first one brings a magazine for such blocks, which has room. */
+static void free_inside_of_theirs(void *unused)
+{
+    (void)unused;
+    partyalloc_free(theirs[0], ANY_TYPE);
+    free_at_once(theirs[1] + THEIR_SIZE / 32 * 16);
+}
+
+static void a_free_inside_of_anothers_block_stops_at_once(void **state)
+{
+    (void)state;
+    /* The thread is to have a cache other than ours. */
+    partyalloc_free(partyalloc_allocate(THEIR_SIZE, ANY_TYPE), ANY_TYPE);
+    run_thread(allocate_theirs, NULL);
+    assert_child_stops(free_inside_of_theirs, NULL);
+    for (size_t i = 0; i < ARRAY_LENGTH(theirs); i++)
+        partyalloc_free(theirs[i], ANY_TYPE);
+}
+
 /* --- every mapping --- */
 
 static void free_and_flush(void *pointer)
@@ -121,6 +153,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(our_own_structures_cannot_be_freed),
+        cmocka_unit_test(a_free_inside_of_anothers_block_stops_at_once),
         cmocka_unit_test(no_address_in_any_mapping_can_be_freed_unnoticed),
     };
 

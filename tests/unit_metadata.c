@@ -64,6 +64,24 @@ static void a_piece_may_be_longer_than_what_is_mapped_at_once(void **state)
     memset(memory, 1, 3 * MIB);
 }
 
+/* It fits into what is mapped for it behind the header of that, too. */
+static void a_piece_may_be_about_as_long_as_what_is_mapped_at_once(
+    void **state)
+{
+    enum { ALIGNMENT = 128, MAPPED = 256 * KIB };
+
+    (void)state;
+    os_set_limit(os_mapped_bytes() + 64 * MIB);
+    for (size_t bytes = MAPPED - 256; bytes <= MAPPED + 256; bytes += 32) {
+        size_t before = metadata_bytes();
+        uintptr_t memory = (uintptr_t)metadata_allocate(bytes, ALIGNMENT);
+        assert_int_not_equal(memory, 0);
+        assert_int_equal(memory % ALIGNMENT, 0);
+        assert_in_range(metadata_bytes() - before, 0, 2 * MAPPED);
+    }
+    os_set_limit(0);
+}
+
 static void the_bytes_are_counted(void **state)
 {
     size_t before = metadata_bytes();
@@ -181,6 +199,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pieces_are_zero_aligned_and_apart),
         cmocka_unit_test(a_piece_may_be_longer_than_what_is_mapped_at_once),
+        cmocka_unit_test(
+            a_piece_may_be_about_as_long_as_what_is_mapped_at_once),
         cmocka_unit_test(the_bytes_are_counted),
         cmocka_unit_test(reserved_metadata_needs_no_kernel_call),
         cmocka_unit_test(a_reservation_is_made_whatever_others_do),

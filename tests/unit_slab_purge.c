@@ -273,6 +273,53 @@ static void upkeep_ends_when_its_time_does(void **state)
         slab_return(CLASS, &blocks[i], 1);
 }
 
+static size_t ranges_most; /* of those in one call */
+
+static ssize_t count_ranges(const struct iovec *ranges, size_t count,
+                            int advice)
+{
+    for (size_t i = 0; i < count; i++)
+        require((uintptr_t)ranges[i].iov_base % PAGE_BYTES == 0);
+    if (count > ranges_most)
+        ranges_most = count;
+    return system_calls.madvise_ranges(ranges, count, advice);
+}
+
+/* However little there is to give back of each. */
+static void a_step_takes_a_few_slabs(void **state)
+{
+    enum { CLASS = 27, CAPACITY = 16, SLABS = 32, STEP_SLABS_MAX = 8 };
+    static void *blocks[SLABS * CAPACITY];
+    struct slab_source source = {.owner = OWNER}, sources[SLABS] = {{0}};
+    size_t bytes = 0;
+    bool more;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, SLABS * CAPACITY);
+    slab_let_go(&source);
+    slab_return(CLASS, blocks, SLABS * CAPACITY);
+    slab_trim();
+    /* A page comes back to each. */
+    for (size_t i = 0; i < SLABS; i++) {
+        sources[i].owner = OWNER;
+        require(slab_fill(&sources[i], CLASS, &blocks[i], 1) == 1);
+    }
+    for (size_t i = 0; i < SLABS; i++)
+        slab_let_go(&sources[i]);
+    slab_return(CLASS, blocks, SLABS);
+    system_calls = os_calls;
+    os_calls.madvise_ranges = count_ranges;
+    for (uint64_t start = os_now(); bytes < SLABS * PAGE_BYTES;) {
+        require(os_now() - start < UINT64_C(10000000000));
+        sleep_ms(1);
+        size_t step = slab_purge_step(&more);
+        assert_in_range(step, 0, STEP_SLABS_MAX * PAGE_BYTES);
+        bytes += step;
+    }
+    os_calls = system_calls;
+    assert_in_range(ranges_most, 0, STEP_SLABS_MAX);
+}
+
 /* Half of what is free at the beginning of a period may stay until its end,
  * whatever the time that a call has. */
 static void upkeep_leaves_half_for_a_while(void **state)
@@ -307,6 +354,7 @@ int main(void)
         cmocka_unit_test(a_trim_gives_back_what_was_made_present_ahead),
         cmocka_unit_test(a_step_gives_back_a_bounded_part),
         cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
+        cmocka_unit_test(a_step_takes_a_few_slabs),
         cmocka_unit_test(upkeep_leaves_half_for_a_while),
         /* Last, since it takes what other tests have left. */
         cmocka_unit_test(upkeep_ends_when_its_time_does),

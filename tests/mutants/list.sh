@@ -67,6 +67,10 @@ mutant the_state_is_not_judged plain src/slab_state.h \
 mutant anothers_block_is_not_judged plain src/thread_cache.h \
     '/cursor_push_away/,/^}/s/BLOCK_OUT)/BLOCK_OUT \&\& false)/' \
     misuse_double_free
+mutant an_address_inside_of_anothers_block_has_a_state plain \
+    src/thread_cache.h \
+    '/cursor_push_away/,/^}/s/unlikely(state == NULL)/unlikely(false)/' \
+    misuse_anywhere
 mutant an_own_block_past_its_cache_is_not_judged plain src/thread_cache.c \
     's/(mine \&\& \*top == block) || !slab_is_live(class, block)/mine ? *top == block : !slab_is_live(class, block)/' \
     unit_thread_cache
@@ -369,6 +373,9 @@ mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
     's/ \&\& cache->looked_in == slab_age()//' unit_thread_cache
 mutant a_step_takes_one_slab plain src/slab_purge.c \
     's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab_purge
+mutant a_step_takes_one_slab_more_than_it_has_places plain src/slab_purge.c \
+    's/i < STEP_SLABS_MAX \&\& purge.effort/i <= STEP_SLABS_MAX \&\& purge.effort/' \
+    unit_slab_purge
 mutant a_bin_that_overflows_stays_as_narrow_as_it_was plain src/thread_cache.c \
     's/\*slots = slots_after(cache, class, before);//' unit_thread_cache_room
 mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
@@ -759,6 +766,9 @@ mutant grants_overlap plain src/chunk.c \
     unit_chunk
 mutant metadata_is_misaligned plain src/metadata.c \
     's/start = (used + alignment - 1) & ~(alignment - 1);/start = used;/' \
+    unit_metadata
+mutant a_long_piece_has_no_room_for_the_header plain src/metadata.c \
+    's/bytes + alignment + sizeof(struct region)/bytes + alignment - sizeof(struct region)/' \
     unit_metadata
 mutant an_option_may_come_late plain src/options.c \
     's/return EBUSY;/(void)EBUSY;/' options
