@@ -432,6 +432,8 @@ static void run_fork_beside_a_count(void *unused)
             resting += atomic_load(&slab->states[i]) == BLOCK_REST;
         require(atomic_load(&slab->local_free) == 0);
         require(atomic_load(&slab->resting) == resting);
+        /* As every cache is that no thread has. */
+        require(cache_bins(worker.cache)->entered);
         _exit(0);
     }
     int status;

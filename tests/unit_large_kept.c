@@ -215,16 +215,22 @@ static void what_has_no_place_makes_room_too(void **state)
 
 static void the_shortest_gives_way_when_there_is_no_place(void **state)
 {
-    char *base = give_apart(PLACES);
+    /* It has the first place, and is not the shortest. */
+    char *first = map(3 * APART);
+    give(first + UNIT, APART + UNIT);
+    char *base = give_apart(PLACES - 1);
     char *long_one = map(2 * APART);
 
     (void)state;
     give(long_one, 2 * APART);
-    assert_int_equal(kept_bytes(), (size_t)(PLACES + 2) * APART);
+    size_t kept = (size_t)(PLACES + 2) * APART + UNIT;
+    assert_int_equal(kept_bytes(), kept);
     assert_ptr_equal(take(2 * APART), long_one);
     give(long_one, 2 * APART);
-    assert_int_equal(kept_drop_all(), (size_t)(PLACES + 2) * APART);
-    unmap_between(base, PLACES);
+    assert_int_equal(kept_drop_all(), kept);
+    unmap_between(base, PLACES - 1);
+    require(os_unmap(first, UNIT));
+    require(os_unmap(first + APART + 2 * UNIT, 2 * APART - 2 * UNIT));
 }
 
 /* It has no pages. */

@@ -59,6 +59,40 @@ static void what_was_not_mapped_is_in_no_peak(void **state)
     assert_true(os_unmap(address, MIB));
 }
 
+static size_t mapped_in_all, unmapped_in_all;
+
+static void *count_mmap(void *hint, size_t length, int protection, int flags,
+                        int fd, off_t offset)
+{
+    mapped_in_all += length;
+    return mmap(hint, length, protection, flags, fd, offset);
+}
+
+static int count_munmap(void *address, size_t length)
+{
+    unmapped_in_all += length;
+    return munmap(address, length);
+}
+
+/* What is mapped beyond that, to be aligned. */
+static void as_much_stays_mapped_as_is_asked_for(void **state)
+{
+    enum { ALIGNMENT = 64 << 20 };
+    struct os_calls calls = os_calls;
+
+    (void)state;
+    os_calls.mmap = count_mmap;
+    os_calls.munmap = count_munmap;
+    char *one = os_map_aligned(MIB, ALIGNMENT);
+    char *other = os_map_aligned(MIB, ALIGNMENT);
+    os_calls = calls;
+    assert_true(one != NULL && other != NULL);
+    assert_true(unmapped_in_all >= ALIGNMENT - PAGE_BYTES);
+    assert_int_equal(mapped_in_all - unmapped_in_all, 2 * MIB);
+    assert_true(os_unmap(one, MIB));
+    assert_true(os_unmap(other, MIB));
+}
+
 static int refuse_munmap(void *address, size_t length)
 {
     (void)address, (void)length;
@@ -255,6 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_mapped_is_counted),
         cmocka_unit_test(what_was_not_mapped_is_in_no_peak),
+        cmocka_unit_test(as_much_stays_mapped_as_is_asked_for),
         cmocka_unit_test(what_cannot_be_cut_off_is_counted),
         cmocka_unit_test(the_cap_is_hard),
         cmocka_unit_test(a_refused_request_takes_no_room_from_others),

@@ -279,7 +279,8 @@ static ssize_t count_ranges(const struct iovec *ranges, size_t count,
                             int advice)
 {
     for (size_t i = 0; i < count; i++)
-        require((uintptr_t)ranges[i].iov_base % PAGE_BYTES == 0);
+        require((uintptr_t)ranges[i].iov_base % PAGE_BYTES == 0 &&
+                ranges[i].iov_len != 0);
     if (count > ranges_most)
         ranges_most = count;
     return system_calls.madvise_ranges(ranges, count, advice);
@@ -320,6 +321,83 @@ static void a_step_takes_a_few_slabs(void **state)
     assert_in_range(ranges_most, 0, STEP_SLABS_MAX);
 }
 
+static int expect_pages(void *address, size_t length, int advice)
+{
+    require(length != 0);
+    return system_calls.madvise(address, length, advice);
+}
+
+/* The time of a step may end anywhere in a slab. */
+static void a_step_ends_amid_scattered_pages(void **state)
+{
+    enum { CLASS = 32, CAPACITY = 25, SLABS = 8, COUNT = SLABS * CAPACITY };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t bytes = 0;
+    bool more;
+
+    (void)state;
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    for (size_t i = 0; i < COUNT; i += 2)
+        slab_return(CLASS, &blocks[i], 1);
+    system_calls = os_calls;
+    os_calls.madvise_ranges = count_ranges;
+    os_calls.madvise = expect_pages;
+    for (uint64_t start = os_now(); bytes < COUNT / 2 * PAGE_BYTES;) {
+        require(os_now() - start < UINT64_C(10000000000));
+        sleep_ms(1);
+        bytes += slab_purge_step(&more);
+    }
+    os_calls = system_calls;
+    for (size_t i = 1; i < COUNT; i += 2)
+        slab_return(CLASS, &blocks[i], 1);
+    slab_trim();
+}
+
+static void what_is_reserved_is_not_given_back_in_steps(void **state)
+{
+    enum { CLASS = 27, CAPACITY = 16 };
+    void *blocks[CAPACITY];
+    struct slab_source source = {.owner = OWNER};
+    bool more;
+
+    (void)state;
+    retire_all();
+    fill_all(&source, CLASS, blocks, CAPACITY);
+    struct slab *slab = source.held;
+    slab->reserved = true;
+    for (size_t i = 0; i < CAPACITY; i++)
+        memset(blocks[i], 1, PAGE_BYTES);
+    /* All but one, as when those of others are given back. */
+    slab_return(CLASS, blocks + 1, CAPACITY - 1);
+    slab_let_go(&source);
+    for (int i = 0; i < 10; i++) {
+        sleep_ms(20);
+        assert_int_equal(slab_purge_step(&more), 0);
+    }
+    slab->reserved = false;
+    slab_return(CLASS, blocks, 1);
+    slab_trim();
+}
+
+static void what_is_given_back_is_not_looked_at_again(void **state)
+{
+    enum { CLASS = 27, CAPACITY = 16 };
+    void *blocks[CAPACITY];
+    struct slab_source source = {.owner = OWNER};
+
+    (void)state;
+    retire_all();
+    fill_all(&source, CLASS, blocks, CAPACITY);
+    const struct slab *slab = source.held;
+    slab_return(CLASS, blocks, CAPACITY);
+    slab_let_go(&source);
+    assert_int_not_equal(slab->purge_at, UINT32_MAX);
+    assert_int_equal(slab_trim(), CAPACITY * PAGE_BYTES);
+    assert_int_equal(slab->purge_at, UINT32_MAX);
+}
+
 /* Half of what is free at the beginning of a period may stay until its end,
  * whatever the time that a call has. */
 static void upkeep_leaves_half_for_a_while(void **state)
@@ -355,6 +433,9 @@ int main(void)
         cmocka_unit_test(a_step_gives_back_a_bounded_part),
         cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
         cmocka_unit_test(a_step_takes_a_few_slabs),
+        cmocka_unit_test(a_step_ends_amid_scattered_pages),
+        cmocka_unit_test(what_is_reserved_is_not_given_back_in_steps),
+        cmocka_unit_test(what_is_given_back_is_not_looked_at_again),
         cmocka_unit_test(upkeep_leaves_half_for_a_while),
         /* Last, since it takes what other tests have left. */
         cmocka_unit_test(upkeep_ends_when_its_time_does),

@@ -129,6 +129,24 @@ static void what_is_held_or_reserved_is_not_retired(void **state)
     assert_int_equal(slab_retire(1), slab_bytes(slab));
 }
 
+static void no_more_is_retired_than_was_asked_for(void **state)
+{
+    enum { FIRST = 19, CLASSES = 4 };
+    void *block;
+
+    (void)state;
+    retire_all();
+    for (unsigned class = FIRST; class < FIRST + CLASSES; class++) {
+        struct slab_source source = {.owner = OWNER};
+        fill_all(&source, class, &block, 1);
+        slab_return(class, &block, 1);
+        slab_let_go(&source);
+    }
+    assert_int_equal(slab_retire(1), UNIT_BYTES);
+    assert_int_equal(slab_retire(UNIT_BYTES + 1), 2 * UNIT_BYTES);
+    assert_int_equal(slab_retire(SIZE_MAX), UNIT_BYTES);
+}
+
 /* Slabs that are used again stay listed: they are passed over. */
 static void what_was_free_does_not_hide_what_is(void **state)
 {
@@ -217,6 +235,7 @@ int main(void)
         cmocka_unit_test(a_slab_that_is_made_anew_has_all_its_pages),
         cmocka_unit_test(what_is_used_again_is_not_retired),
         cmocka_unit_test(what_is_held_or_reserved_is_not_retired),
+        cmocka_unit_test(no_more_is_retired_than_was_asked_for),
         cmocka_unit_test(what_was_free_does_not_hide_what_is),
         cmocka_unit_test(a_slab_without_a_block_is_retired_too),
         cmocka_unit_test(a_slab_that_the_system_does_not_unmap_stays),

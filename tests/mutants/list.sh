@@ -319,6 +319,9 @@ mutant a_slab_is_held_by_two plain src/slab.c \
     unit_slab
 mutant a_fork_counts_nothing_anew plain src/thread.c \
     's/^    cache_count_anew(cache);//' unit_claim
+mutant a_fork_leaves_caches_to_be_claimed plain src/thread_cache_room.c \
+    '/^void cache_settle/,/^}/s/atomic_store_explicit(&cache->bins.entered, true, memory_order_relaxed);//' \
+    unit_claim
 mutant a_fork_counts_a_block_twice plain src/slab_local.c \
     '/^void slab_count_anew/,/^}/s/set_local_free(slab, 0);//' unit_slab_local
 mutant a_fork_does_not_count_what_is_dirty plain src/slab_local.c \
@@ -369,6 +372,15 @@ mutant a_step_of_purging_has_no_bound plain src/slab_purge.c \
     's/if (last - first > most)/if (false)/' unit_slab_purge
 mutant what_a_step_left_is_forgotten plain src/slab_purge.c \
     's/purge->effort == 0 ? 0 : resting/resting/' unit_slab_purge
+mutant a_step_goes_on_when_its_time_is_over plain src/slab_purge.c \
+    's/while (index < carved \&\& purge->effort != 0)/while (index < carved)/' \
+    unit_slab_purge
+mutant a_step_gives_back_what_is_reserved plain src/slab_purge.c \
+    's/if (resting < carved \&\& !slab->reserved)/if (resting < carved)/' \
+    unit_slab_purge
+mutant what_has_no_pages_is_looked_at_for_ever plain src/slab_purge.c \
+    's/if (resting < carved \&\& !slab->reserved)/if (!slab->reserved)/' \
+    unit_slab_purge
 mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
     's/ \&\& cache->looked_in == slab_age()//' unit_thread_cache
 mutant a_step_takes_one_slab plain src/slab_purge.c \
@@ -397,6 +409,9 @@ mutant a_mark_above_is_lost plain src/slab_index.c \
 
 mutant a_slab_with_live_blocks_is_retired plain src/slab_retire.c \
     's/return resting == load(&slab->carved);/return true;/' unit_slab_retire
+mutant all_that_is_free_is_retired plain src/slab_retire.c \
+    's/class < CLASS_COUNT \&\& done < bytes/class < CLASS_COUNT/' \
+    unit_slab_retire
 mutant what_was_free_hides_what_is plain src/slab_retire.c \
     's/        if (is_free(slab))/        if (true)/; s/if (!leave_place(slab))/if (!is_free(slab) || !leave_place(slab))/' \
     unit_slab_retire
@@ -562,6 +577,9 @@ mutant what_a_block_gives_up_knows_no_bound plain src/large.c \
     '/^static void \*shrink/,/^}/s/    kept_drop_step(.*;//' unit_large_bounds
 mutant the_last_comer_has_no_place plain src/large_places.c \
     's/units_of(shortest) >= units_of(new)/true/' unit_large_kept
+mutant the_first_range_gives_way plain src/large_places.c \
+    '/^static unsigned shortest_place/,/^}/s/^        place = i;/        ;/' \
+    unit_large_kept
 mutant what_has_no_place_is_unmapped_at_once plain src/large_kept.c \
     's/if (!is_unused(lost) ||/if (/' unit_large_kept unit_large_bounds
 mutant unused_memory_waits_for_a_place plain src/large_kept.c \
@@ -750,6 +768,8 @@ mutant what_is_unmapped_stays_counted plain src/os_linux.c \
     unit_os_account system_call_faults
 mutant a_free_changes_errno plain src/os_linux.c \
     's/errno = saved;/;/' unit_os system_call_faults small_machine
+mutant what_lies_before_an_aligned_mapping_stays plain src/os_linux.c \
+    '/^static char \*map_with_slack/,/^}/s/give_up(start, before);/;/' unit_os
 mutant a_refused_purge_is_repeated_for_ever plain src/os_linux.c \
     's/ \&\& ++tries < EAGAIN_RETRIES//' unit_os
 mutant locked_pages_are_given_back plain src/os_linux.c \
