@@ -215,22 +215,32 @@ static void what_has_no_place_makes_room_too(void **state)
 
 static void the_shortest_gives_way_when_there_is_no_place(void **state)
 {
-    /* It has the first place, and is not the shortest. */
-    char *first = map(3 * APART);
-    give(first + UNIT, APART + UNIT);
-    char *base = give_apart(PLACES - 1);
+    enum { LONGER = 4 };
+    /* They have the first places. */
+    char *longer = map(2 * LONGER * APART);
+    for (size_t i = 0; i < LONGER; i++)
+        give(longer + 2 * i * APART + UNIT, APART + UNIT);
+    char *base = give_apart(PLACES - LONGER);
     char *long_one = map(2 * APART);
 
     (void)state;
     give(long_one, 2 * APART);
-    size_t kept = (size_t)(PLACES + 2) * APART + UNIT;
+    size_t kept = (size_t)(PLACES + 2) * APART + (size_t)LONGER * UNIT;
     assert_int_equal(kept_bytes(), kept);
+    for (size_t i = 0; i < LONGER; i++) {
+        char *at = longer + 2 * i * APART + UNIT;
+        assert_true(kept_take_at((uintptr_t)at, APART + UNIT));
+        give(at, APART + UNIT);
+    }
     assert_ptr_equal(take(2 * APART), long_one);
     give(long_one, 2 * APART);
     assert_int_equal(kept_drop_all(), kept);
-    unmap_between(base, PLACES - 1);
-    require(os_unmap(first, UNIT));
-    require(os_unmap(first + APART + 2 * UNIT, 2 * APART - 2 * UNIT));
+    unmap_between(base, PLACES - LONGER);
+    for (size_t i = 0; i < LONGER; i++) {
+        char *at = longer + 2 * i * APART;
+        require(os_unmap(at, UNIT));
+        require(os_unmap(at + APART + 2 * UNIT, APART - 2 * UNIT));
+    }
 }
 
 /* It has no pages. */

@@ -452,6 +452,28 @@ static void ranges_are_purged_one_by_one_where_the_system_cannot(void **state)
     assert_child_succeeds(purge_where_the_system_cannot, NULL);
 }
 
+static void purge_where_all_is_refused_first(void *unused)
+{
+    struct iovec ranges[RANGES];
+
+    (void)unused;
+    ranges_of(ranges);
+    os_calls.madvise_ranges = refuse_ranges;
+    os_calls.madvise = refuse_for_ever;
+    require(os_purge_ranges(ranges, RANGES) == 0);
+    os_calls.madvise_ranges = take_the_first_range;
+    os_calls.madvise = madvise;
+    require(os_purge_ranges(ranges, RANGES) == RANGES);
+    require(os_purges_ranges_at_once());
+}
+
+/* As of locked pages: that does not tell what the system can do. */
+static void after_a_refusal_of_all_several_are_tried_again(void **state)
+{
+    (void)state;
+    assert_child_succeeds(purge_where_all_is_refused_first, NULL);
+}
+
 static void errno_is_left_alone(void **state)
 {
     (void)state;
@@ -518,6 +540,7 @@ int main(void)
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
         /* In its child nothing has been tried yet. */
         cmocka_unit_test(ranges_are_purged_one_by_one_where_the_system_cannot),
+        cmocka_unit_test(after_a_refusal_of_all_several_are_tried_again),
         cmocka_unit_test(locked_pages_stay),
         cmocka_unit_test(ranges_are_purged_in_one_call),
         cmocka_unit_test(ranges_are_purged_up_to_one_that_is_refused),

@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <stdatomic.h>
 
+#include "metadata.h"
+#include "os.h"
 #include "slab_index.h"
 
 /* The index never looks into a slab: any address serves as one. */
@@ -214,6 +216,28 @@ static void threads_that_insert_at_once_get_numbers_of_their_own(void **state)
     assert_null(slab_index_take_lowest(class, SLABS_AVAILABLE));
 }
 
+static void insert_without_memory(void *unused)
+{
+    enum { NEW_CLASS = 40 };
+    uint32_t number, next;
+
+    (void)unused;
+    os_set_limit(os_mapped_bytes());
+    while (metadata_allocate(16, 16) != NULL)
+        ;
+    require(!slab_index_insert(NEW_CLASS, slab_at(0), &number));
+    require(slab_index_get(NEW_CLASS, number) == NULL);
+    os_set_limit(0);
+    require(slab_index_insert(NEW_CLASS, slab_at(1), &next));
+    require(next > number && slab_index_get(NEW_CLASS, next) == slab_at(1));
+}
+
+static void without_memory_a_slab_is_not_inserted(void **state)
+{
+    (void)state;
+    assert_child_succeeds(insert_without_memory, NULL);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -223,6 +247,7 @@ int main(void)
         cmocka_unit_test(a_slab_is_taken_by_one_thread_and_none_is_lost),
         cmocka_unit_test(a_slab_that_is_added_beside_a_taken_one_is_found),
         cmocka_unit_test(threads_that_insert_at_once_get_numbers_of_their_own),
+        cmocka_unit_test(without_memory_a_slab_is_not_inserted),
     };
 
     return run_all(tests);

@@ -404,6 +404,10 @@ mutant a_parent_in_the_tree_is_not_marked plain src/slab_index.c \
     unit_slab_index
 mutant a_mark_above_is_lost plain src/slab_index.c \
     's/set_from(path, up, set);//' interleaved_parts
+    's/set_from(path, up, set);//' unit_slab_index
+mutant a_slab_without_a_place_in_the_index_is_one plain src/slab_index.c \
+    '/^bool slab_index_insert/,/^}/s/return false;/return true;/' \
+    unit_slab_index
 
 # --- Slabs given up ---
 
@@ -579,6 +583,9 @@ mutant the_last_comer_has_no_place plain src/large_places.c \
     's/units_of(shortest) >= units_of(new)/true/' unit_large_kept
 mutant the_first_range_gives_way plain src/large_places.c \
     '/^static unsigned shortest_place/,/^}/s/^        place = i;/        ;/' \
+    unit_large_kept
+mutant the_shortest_of_the_first_ranges_gives_way plain src/large_places.c \
+    '/^static unsigned shortest_place/,/^}/s/i < PLACE_COUNT; i++/i < 2; i++/' \
     unit_large_kept
 mutant what_has_no_place_is_unmapped_at_once plain src/large_kept.c \
     's/if (!is_unused(lost) ||/if (/' unit_large_kept unit_large_bounds
@@ -779,6 +786,8 @@ mutant ranges_that_the_system_cannot_take_are_tried_again plain src/os_linux.c \
     's/before != 0 ? AT_ONCE : ONE_BY_ONE/AT_ONCE/' unit_os
 mutant one_refusal_is_for_ever plain src/os_linux.c \
     's/ == NOT_TRIED)$/ < 9)/' unit_os
+mutant a_refusal_of_all_ranges_is_for_ever plain src/os_linux.c \
+    's/if (count > 1 \&\& done != 0 \&\&/if (count > 1 \&\&/' unit_os
 mutant a_range_counts_as_purged_though_refused plain src/os_linux.c \
     's/bytes >= (ssize_t)ranges\[done\].iov_len/bytes >= 0/' unit_os
 mutant grants_overlap plain src/chunk.c \
