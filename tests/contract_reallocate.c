@@ -77,6 +77,28 @@ static void a_block_that_grows_byte_by_byte_keeps_every_byte(void **state)
     partyalloc_free(bytes, ANY_TYPE);
 }
 
+static void a_block_that_becomes_much_smaller_is_another_one(void **state)
+{
+    const size_t sizes[] = {32, 100, 1000, 5000, 20000, SMALL_SIZE_MAX};
+
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LENGTH(sizes); i++) {
+        void *block = partyalloc_allocate(sizes[i], ANY_TYPE);
+        size_t usable = partyalloc_usable_size(block);
+        void *same = partyalloc_reallocate(block, usable / 2 + 1, ANY_TYPE);
+        assert_ptr_equal(same, block);
+        block = partyalloc_reallocate(same, usable / 2, ANY_TYPE);
+        assert_non_null(block);
+        assert_int_equal(partyalloc_usable_size(block),
+                         partyalloc_good_size(usable / 2));
+        partyalloc_free(block, ANY_TYPE);
+    }
+    /* There is none that is smaller. */
+    void *block = partyalloc_allocate(16, ANY_TYPE);
+    assert_ptr_equal(partyalloc_reallocate(block, 1, ANY_TYPE), block);
+    partyalloc_free(block, ANY_TYPE);
+}
+
 static void a_reallocation_of_null_allocates(void **state)
 {
     (void)state;
@@ -182,6 +204,7 @@ int main(void)
         cmocka_unit_test(every_step_between_sizes_keeps_the_contents),
         cmocka_unit_test(every_step_of_an_aligned_block_keeps_the_alignment),
         cmocka_unit_test(a_block_that_grows_byte_by_byte_keeps_every_byte),
+        cmocka_unit_test(a_block_that_becomes_much_smaller_is_another_one),
         cmocka_unit_test(a_reallocation_of_null_allocates),
         cmocka_unit_test(a_reallocation_to_size_zero_gives_a_live_block),
         cmocka_unit_test(a_large_block_that_shrinks_gives_its_pages_back),

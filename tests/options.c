@@ -209,7 +209,9 @@ static void the_environment_chooses_checked_mode(void **state)
 static void the_environment_is_ignored_where_it_makes_no_sense(void **state)
 {
     const char *const values[] = {"0", "", "2", "yes", "-1", "1x", "0x1",
-                                  "99999999999999999999999", " 1"};
+                                  "99999999999999999999999", " 1",
+                                  /* 1 in 64 bits; and 10 less 9. */
+                                  "18446744073709551617", "1'"};
 
     (void)state;
     run_again_with(NULL);

@@ -436,6 +436,33 @@ static void a_refusal_does_not_hold_up_the_rest(void **state)
     unmap_between(base, APART_COUNT);
 }
 
+static size_t unmapped_length;
+
+static int note_munmap(void *address, size_t length)
+{
+    (void)address;
+    unmapped_length = length;
+    return 0;
+}
+
+/* Nothing is there, so in a child: what is counted is wrong from then on. */
+static void give_more_than_a_range_says(void *unused)
+{
+    const size_t length = (RANGE_LENGTH_MAX + 1) << UNIT_SHIFT;
+
+    (void)unused;
+    os_calls.munmap = note_munmap;
+    kept_give((uintptr_t)1 << 44, length);
+    require(unmapped_length == length);
+    require(kept_bytes() == 0);
+}
+
+static void a_range_that_is_too_long_is_unmapped(void **state)
+{
+    (void)state;
+    assert_child_succeeds(give_more_than_a_range_says, NULL);
+}
+
 /* Nothing needs to be there. */
 static void a_long_range_that_is_refused_is_kept_in_parts(void **state)
 {
@@ -692,6 +719,7 @@ int main(void)
         cmocka_unit_test(what_is_refused_and_has_no_place_is_not_lost),
         cmocka_unit_test(a_refusal_does_not_hold_up_the_steps),
         cmocka_unit_test(a_refusal_does_not_hold_up_the_rest),
+        cmocka_unit_test(a_range_that_is_too_long_is_unmapped),
         cmocka_unit_test(a_long_range_that_is_refused_is_kept_in_parts),
         cmocka_unit_test(a_take_in_vain_looks_once_at_each_range),
         cmocka_unit_test(threads_that_cut_and_join_lose_nothing),

@@ -241,35 +241,57 @@ static void anothers_block_is_not_handed_out_again_at_once(void **state)
     assert_int_equal(cache_totals().blocks, 0);
 }
 
+/* Frees so many of another cache's blocks that the depot has more of them than
+ * is left to their owner, on another shelf than ours. */
+static uint64_t free_what_can_be_spared(unsigned class, size_t count)
+{
+    run_thread(allocate_many, &class);
+    uint32_t owner = page_map_entry(blocks[0]) >> ENTRY_OWNER_SHIFT;
+    assert_int_not_equal(owner % 4,
+                         (thread_bins->tag >> ENTRY_OWNER_SHIFT) % 4);
+    for (size_t i = 0; i < count; i++)
+        release(blocks[i]);
+    uint64_t there = depot_totals().blocks;
+    assert_in_range(there, count / 4, count);
+    return there;
+}
+
 /* What the cache has a slab for, others' magazines are not taken for, however
  * many there are: they are mostly wanted back. */
 static void a_held_slab_serves_before_what_others_can_spare(void **state)
 {
-    enum { OURS = 50, THEIRS = 600, MORE = 60 };
+    enum { CLASS = 13, OURS = 50, THEIRS = 600, MORE = 60 };
     void *ours[OURS + MORE];
-    unsigned class = 13;
 
     (void)state;
     partyalloc_trim();
     for (size_t i = 0; i < OURS; i++)
-        ours[i] = allocate(class);
-    run_thread(allocate_many, &class);
-    /* On another shelf of the depot, more than is left to their owner. */
-    uint32_t owner = page_map_entry(blocks[0]) >> ENTRY_OWNER_SHIFT;
-    assert_int_not_equal(owner % 4,
-                         (thread_bins->tag >> ENTRY_OWNER_SHIFT) % 4);
-    for (size_t i = 0; i < THEIRS; i++)
-        release(blocks[i]);
-    uint64_t there = depot_totals().blocks;
-    assert_in_range(there, THEIRS / 4, THEIRS);
+        ours[i] = allocate(CLASS);
+    uint64_t there = free_what_can_be_spared(CLASS, THEIRS);
     for (size_t i = OURS; i < OURS + MORE; i++) {
-        ours[i] = allocate(class);
+        ours[i] = allocate(CLASS);
         assert_int_equal(page_map_entry(ours[i]) ^ thread_bins->tag,
-                         class << ENTRY_BIN_SHIFT);
+                         CLASS << ENTRY_BIN_SHIFT);
     }
     assert_int_equal(depot_totals().blocks, there);
     for (size_t i = 0; i < OURS + MORE; i++)
         release(ours[i]);
+    for (size_t i = THEIRS; i < MANY; i++)
+        release(blocks[i]);
+    partyalloc_trim();
+}
+
+static void what_others_can_spare_serves_before_another_slab(void **state)
+{
+    enum { CLASS = 14, THEIRS = 600 };
+
+    (void)state;
+    partyalloc_trim();
+    uint64_t there = free_what_can_be_spared(CLASS, THEIRS);
+    void *block = allocate(CLASS);
+    assert_true(depot_totals().blocks < there);
+    assert_null(thread_bins->sources[CLASS].held);
+    release(block);
     for (size_t i = THEIRS; i < MANY; i++)
         release(blocks[i]);
     partyalloc_trim();
@@ -357,6 +379,7 @@ int main(void)
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(a_held_slab_serves_before_what_others_can_spare),
+        cmocka_unit_test(what_others_can_spare_serves_before_another_slab),
         cmocka_unit_test(what_has_grown_old_goes_though_little_is_freed),
         cmocka_unit_test(slabs_that_nobody_else_lives_on_change_hands),
     };

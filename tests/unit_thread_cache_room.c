@@ -216,6 +216,30 @@ static void flushes_lose_no_magazine(void **state)
     assert_int_equal(metadata_bytes(), before);
 }
 
+/* So that the depot is asked for them once in many times only. */
+static void a_spare_bundle_of_empties_serves_first(void **state)
+{
+    enum { TWO_BUNDLES = 16 };
+    struct cache *cache = cache_of(thread_bins);
+    struct magazine *taken[TWO_BUNDLES];
+
+    (void)state;
+    partyalloc_thread_flush();
+    for (size_t i = 0; i < TWO_BUNDLES; i++)
+        taken[i] = cache_take_empty(cache);
+    cache_flush_empties(cache);
+    for (size_t i = 0; i < TWO_BUNDLES; i++)
+        cache_put_empty(cache, taken[i]);
+    assert_non_null(cache->spare_empties);
+    for (size_t i = 0; i < TWO_BUNDLES; i++)
+        taken[i] = cache_take_empty(cache);
+    assert_null(cache->empties);
+    assert_null(cache->spare_empties);
+    for (size_t i = 0; i < TWO_BUNDLES; i++)
+        cache_put_empty(cache, taken[i]);
+    partyalloc_thread_flush();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -227,6 +251,7 @@ int main(void)
         cmocka_unit_test(slots_for_anothers_blocks_are_given_up_too),
         cmocka_unit_test(a_burst_of_all_classes_takes_few_slow_paths),
         cmocka_unit_test(flushes_lose_no_magazine),
+        cmocka_unit_test(a_spare_bundle_of_empties_serves_first),
     };
 
     have_a_cache();

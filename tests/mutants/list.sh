@@ -44,6 +44,8 @@ mutant a_reallocation_copies_half plain src/callbacks.c \
 mutant a_reallocation_keeps_the_old_block plain src/callbacks.c \
     '/memcpy(block, pointer/,/return block/s/partyalloc_free(pointer, memory_type_id);//' \
     contract_reallocate operation_sequences
+mutant a_block_keeps_what_it_does_not_need plain src/callbacks.c \
+    's/(size > usable \/ 2 || usable <= GRANULE)/true/' contract_reallocate
 
 # --- Addresses ---
 
@@ -176,6 +178,8 @@ mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
 mutant a_slab_with_blocks_to_carve_is_not_ready plain src/slab.c \
     '/^bool slab_is_ready/,/^}/s/has_uncarved(slab));/false);/' \
     unit_thread_cache
+mutant what_others_can_spare_serves_last plain src/thread_cache.c \
+    's/if (slab_is_ready(source))/if (true)/' unit_thread_cache
 
 mutant a_block_far_from_home_takes_the_slow_way plain src/callbacks.c \
     's/if (unlikely(leaf == NULL) || !push(thread_bins, leaf, pointer))/if (true)/' \
@@ -393,6 +397,10 @@ mutant a_bin_that_overflows_stays_as_narrow_as_it_was plain src/thread_cache.c \
 mutant a_spare_bundle_of_empties_is_lost plain src/thread_cache_room.c \
     '/^void cache_flush_empties/,/^}/s/if (spare != NULL)/if (false)/' \
     unit_thread_cache_room
+mutant a_spare_bundle_of_empties_serves_never plain \
+    src/thread_cache_room.c \
+    '/^struct magazine \*cache_take_empty/,/^}/s/magazine = take_list(&cache->spare_empties);/;/' \
+    unit_thread_cache_room
 mutant a_page_with_a_live_block_is_given_back plain src/slab_purge.c \
     's/(start + PAGE_BYTES - 1) >> PAGE_SHIFT/start >> PAGE_SHIFT/' \
     unit_slab_purge memory_returns operation_sequences
@@ -604,6 +612,9 @@ mutant what_is_refused_is_not_tried_again plain src/large_kept.c \
     's/        from = overflow_pop(OVERFLOW_REFUSED);/;/' unit_large_kept
 mutant a_long_range_that_is_refused_is_lost plain src/large_kept.c \
     '/^static bool is_gone/,/^}/s/return false;$/return true;/' unit_large_kept
+mutant a_long_range_is_never_unmapped plain src/large_kept.c \
+    '/^static bool is_gone/,/^}/s/if (os_unmap((void \*)base, bytes))/if (false)/' \
+    unit_large_kept
 mutant what_waits_does_not_count plain src/large_kept.c \
     's/ + overflow_bytes()//' unit_large_kept
 mutant what_waits_goes_as_a_whole plain src/large_kept.c \
@@ -801,6 +812,10 @@ mutant a_long_piece_has_no_room_for_the_header plain src/metadata.c \
     unit_metadata
 mutant an_option_may_come_late plain src/options.c \
     's/return EBUSY;/(void)EBUSY;/' options
+mutant an_option_may_have_any_characters plain src/options.c \
+    "s/if (\\*text < '0' || \\*text > '9' ||/if (/" options
+mutant an_option_may_have_any_number_of_digits plain src/options.c \
+    's/ || value > option->maximum)$/)/' options
 mutant a_fork_beside_the_first_start_hangs plain src/service.c \
     's/^__attribute__((constructor)) static void load/static void load/; s/^    pthread_condattr_t attributes;/    load();&/' \
     service_thread
