@@ -66,6 +66,37 @@ static void start_and_stop_say_what_they_did(void **state)
     assert_int_equal(partyalloc_stop_service_thread(), ESRCH);
 }
 
+static void set_stack_bytes(size_t bytes)
+{
+    pthread_attr_t attributes;
+
+    require(pthread_attr_init(&attributes) == 0);
+    require(pthread_attr_setstacksize(&attributes, bytes) == 0);
+    require(pthread_setattr_default_np(&attributes) == 0);
+    require(pthread_attr_destroy(&attributes) == 0);
+}
+
+/* No thread can have more than all addresses for its stack. */
+static void start_what_cannot_be(void *unused)
+{
+    (void)unused;
+    set_stack_bytes((size_t)1 << 60);
+    int error = partyalloc_start_service_thread();
+    require(error != 0 && error != EALREADY);
+    require(partyalloc_stop_service_thread() == ESRCH);
+    set_stack_bytes(MIB);
+    require(partyalloc_start_service_thread() == 0);
+    require(partyalloc_stop_service_thread() == 0);
+}
+
+static void it_may_start_after_it_could_not(void **state)
+{
+    (void)state;
+    if (UNDER_SANITIZER)
+        return; /* it gives threads stacks of its own */
+    assert_child_succeeds(start_what_cannot_be, NULL);
+}
+
 static void it_may_start_and_stop_many_times(void **state)
 {
     (void)state;
@@ -219,6 +250,7 @@ int main(void)
         cmocka_unit_test(a_child_of_a_fork_beside_a_start_can_start_it),
         cmocka_unit_test(no_thread_runs_unless_asked_for),
         cmocka_unit_test(start_and_stop_say_what_they_did),
+        cmocka_unit_test(it_may_start_after_it_could_not),
         cmocka_unit_test(it_may_start_and_stop_many_times),
         cmocka_unit_test(whoever_is_cancelled_stops_it_all_the_same),
         cmocka_unit_test(threads_may_start_and_stop_it_at_once),

@@ -220,6 +220,29 @@ static void single_blocks_that_lie_idle_are_drained(void **state)
     assert_int_equal(depot_totals().blocks, 0);
 }
 
+/* One of two is another one than at the last look. */
+static void single_blocks_that_change_are_not_drained(void **state)
+{
+    void *singles[3], *taken;
+
+    (void)state;
+    require(slab_fill(&source, CLASS, singles, 3) == 3);
+    depot_give_one(CLASS, singles[0]);
+    depot_give_one(CLASS, singles[1]);
+    drain_idle();
+    for (int i = 0; i < 2; i++) {
+        taken = depot_take_one(CLASS);
+        assert_ptr_equal(taken, singles[i]);
+    }
+    depot_give_one(CLASS, singles[0]);
+    depot_give_one(CLASS, singles[2]);
+    drain_idle();
+    assert_int_equal(depot_totals().blocks, 2);
+    drain_idle();
+    assert_int_equal(depot_totals().blocks, 0);
+    slab_return(CLASS, &taken, 1);
+}
+
 enum { PERIOD_MS = 60, BUDGET_NS = 1000 * 1000 * 1000 };
 
 /* A magazine of each of the first classes, and a single block. */
@@ -432,6 +455,7 @@ int main(void)
         cmocka_unit_test(what_lies_idle_is_drained_bit_by_bit),
         cmocka_unit_test(a_round_goes_on_where_it_stopped),
         cmocka_unit_test(single_blocks_that_lie_idle_are_drained),
+        cmocka_unit_test(single_blocks_that_change_are_not_drained),
         cmocka_unit_test(upkeep_drains_what_lies_idle),
         cmocka_unit_test(upkeep_drains_no_more_than_it_has_time_for),
         cmocka_unit_test(what_is_in_use_is_not_drained),

@@ -146,6 +146,8 @@ mutant each_period_begins_a_round plain src/depot.c \
     unit_depot
 mutant single_blocks_stay_in_the_depot plain src/depot.c \
     's/^    tray_drain_idle(class);//' unit_depot
+mutant single_blocks_are_told_by_the_first_one plain src/depot_tray.c \
+    '/^void tray_drain_idle/,/^}/s/i < SINGLES_MAX/i < 1/' unit_depot
 
 mutant the_held_slab_is_carved_first plain src/slab.c \
     's/if (count == 0 \&\& spare_held(source, class, wanted))/if (false)/' unit_slab
@@ -508,6 +510,8 @@ mutant upkeep_does_not_look_at_the_clock plain src/upkeep.c \
 mutant upkeep_leaves_nothing_for_later plain src/upkeep.c \
     's/if (bytes == 0 \&\& slab_dirty_bytes() <= target)/if (false)/' \
     unit_slab_purge
+mutant each_call_of_the_upkeep_begins_a_period plain src/upkeep.c \
+    's/return now >= end \&\&/return/' unit_slab_purge
 mutant a_trim_collects_more_ranges_than_it_has_places plain src/slab_purge.c \
     's/if (purge->range_count == RANGES_MAX)/if (false)/' unit_slab_purge
 mutant pages_are_made_present_at_once plain src/os_linux.c \
@@ -821,6 +825,8 @@ mutant a_fork_beside_the_first_start_hangs plain src/service.c \
     service_thread
 mutant the_service_thread_takes_signals plain src/service.c \
     's/sigfillset(&all);/sigemptyset(\&all);/' service_thread
+mutant a_thread_that_could_not_start_runs plain src/service.c \
+    's/^            state = SERVICE_STOPPED;/            ;/' service_thread
 
 # --- The lock-free stack ---
 
