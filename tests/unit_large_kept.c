@@ -227,13 +227,13 @@ static void the_shortest_gives_way_when_there_is_no_place(void **state)
     give(long_one, 2 * APART);
     size_t kept = (size_t)(PLACES + 2) * APART + (size_t)LONGER * UNIT;
     assert_int_equal(kept_bytes(), kept);
+    assert_ptr_equal(take(2 * APART), long_one);
+    give(long_one, 2 * APART);
     for (size_t i = 0; i < LONGER; i++) {
         char *at = longer + 2 * i * APART + UNIT;
         assert_true(kept_take_at((uintptr_t)at, APART + UNIT));
         give(at, APART + UNIT);
     }
-    assert_ptr_equal(take(2 * APART), long_one);
-    give(long_one, 2 * APART);
     assert_int_equal(kept_drop_all(), kept);
     unmap_between(base, PLACES - LONGER);
     for (size_t i = 0; i < LONGER; i++) {
