@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "large_kept.h"
+#include "large_overflow.h"
 #include "large_range.h"
 #include "os.h"
 #include "page_map.h"
@@ -211,6 +212,19 @@ static void what_has_no_place_makes_room_too(void **state)
     assert_int_equal(kept_drop_all(), (size_t)(PLACES - 1) * APART);
     assert_int_equal(kept_drop_all(), 0);
     unmap_between(base, APART_COUNT);
+}
+
+static void what_waits_has_the_next_empty_place(void **state)
+{
+    char *base = give_apart(PLACES + 1);
+
+    (void)state;
+    assert_int_equal(overflow_bytes(), APART);
+    assert_true(kept_take_at((uintptr_t)base, APART));
+    assert_int_equal(overflow_bytes(), 0);
+    assert_true(os_unmap(base, APART));
+    assert_int_equal(kept_drop_all(), (size_t)PLACES * APART);
+    unmap_between(base, PLACES + 1);
 }
 
 static void the_shortest_gives_way_when_there_is_no_place(void **state)
@@ -709,6 +723,7 @@ int main(void)
         cmocka_unit_test(what_waits_comes_when_there_is_a_place),
         cmocka_unit_test(what_waits_is_joined_when_there_is_a_place),
         cmocka_unit_test(what_has_no_place_makes_room_too),
+        cmocka_unit_test(what_waits_has_the_next_empty_place),
         cmocka_unit_test(the_shortest_gives_way_when_there_is_no_place),
         cmocka_unit_test(unused_memory_without_a_place_goes_at_once),
         cmocka_unit_test(what_is_asked_for_goes_the_oldest_first),

@@ -216,6 +216,10 @@ static void of_free_slabs_the_holder_keeps_one(void **state)
     take_singles(&source, 4 * capacity);
     for (size_t i = 0; i < 4 * capacity; i++)
         require(slab_give_local(&source, SINGLE_CLASS, singles[i]));
+    size_t kept = 0;
+    for (struct slab *slab = source.held; slab != NULL; slab = slab->next_held)
+        kept += slab->local_free == slab->local_all;
+    assert_int_equal(kept, 1);
     /* The first and the last one may be free in part. */
     assert_taken_by_another(2 * capacity);
     let_go_of_all(&source);

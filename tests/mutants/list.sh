@@ -346,6 +346,8 @@ mutant a_slab_let_go_forgets_what_its_holder_freed plain src/slab_local.c \
     unit_slab_local
 mutant all_free_slabs_stay_with_their_holder plain src/slab_local.c \
     's/if (spare > 1)/if (false)/' unit_slab_local
+mutant no_free_slab_stays_with_its_holder plain src/slab_local.c \
+    's/if (spare > 1)/if (spare > 0)/' unit_slab_local
 mutant medium_blocks_do_not_stay_with_the_slabs_of_a_cache plain \
     src/thread_cache_medium.c \
     '/^void \*cache_allocate_one/,/^}/s/if (block == NULL \&\& is_local(cache, class))/if (false)/' \
@@ -386,6 +388,9 @@ mutant a_step_gives_back_what_is_reserved plain src/slab_purge.c \
     unit_slab_purge
 mutant what_has_no_pages_is_looked_at_for_ever plain src/slab_purge.c \
     's/if (resting < carved \&\& !slab->reserved)/if (!slab->reserved)/' \
+    unit_slab_purge
+mutant scattered_long_blocks_are_never_dirty plain src/slab_purge.c \
+    's/next = carved - (carved - resting) \/ 2;/next = carved + (carved - resting) \/ 2;/' \
     unit_slab_purge
 mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
     's/ \&\& cache->looked_in == slab_age()//' unit_thread_cache
@@ -520,6 +525,8 @@ mutant what_is_new_is_zeroed plain src/large.c \
     's/(char \*)block + fresh, 0, size - fresh/block, 0, size/' unit_large
 mutant what_waits_is_forgotten_when_a_place_is_empty plain src/large_kept.c \
     's/return refill_all() || any;/return any;/' unit_large_kept
+mutant what_waits_goes_on_waiting_at_an_empty_place plain src/large_kept.c \
+    's/else if (before == 0 \&\& behind == 0)/else if (false)/' unit_large_kept
 mutant an_idle_class_goes_all_at_once plain src/thread_cache_room.c \
     's/FLUSH_IDLE_MAX = 8/FLUSH_IDLE_MAX = 1 << 20/' unit_thread_cache_room
 mutant an_idle_class_goes_once_around plain src/thread_cache_room.c \
