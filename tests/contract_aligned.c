@@ -72,6 +72,23 @@ static void many_aligned_blocks_of_one_kind_live_side_by_side(void **state)
     }
 }
 
+/* A class whose blocks are aligned serves them, not a mapping of their own. */
+static void an_aligned_small_block_is_a_small_one(void **state)
+{
+    uint64_t large = stats_now().large_live_blocks;
+
+    (void)state;
+    for (size_t alignment = 32; alignment <= 64 * KIB; alignment *= 2)
+        for (size_t size = 1; size <= 64 * KIB; size *= 3) {
+            void *block =
+                partyalloc_allocate_aligned(size, alignment, ANY_TYPE);
+            size_t longer = size > alignment ? size : alignment;
+            assert_in_range(partyalloc_usable_size(block), longer, 2 * longer);
+            assert_int_equal(stats_now().large_live_blocks, large);
+            partyalloc_free(block, ANY_TYPE);
+        }
+}
+
 static void a_huge_alignment_gives_a_block_or_says_enomem(void **state)
 {
     (void)state;
@@ -139,6 +156,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_power_of_two_aligns_every_size),
         cmocka_unit_test(many_aligned_blocks_of_one_kind_live_side_by_side),
+        cmocka_unit_test(an_aligned_small_block_is_a_small_one),
         cmocka_unit_test(a_huge_alignment_gives_a_block_or_says_enomem),
         cmocka_unit_test(an_alignment_that_cannot_be_costs_no_kernel_call),
         cmocka_unit_test(a_bad_alignment_says_einval),

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "chunk.h"
 #include "large.h"
 #include "os.h"
 #include "page_map.h"
@@ -358,6 +359,17 @@ static void a_lower_cap_gives_up_what_is_kept(void **state)
     assert_int_equal(partyalloc_set_limit(0), 0);
 }
 
+static void a_lower_cap_gives_up_what_no_slab_has_yet(void **state)
+{
+    (void)state;
+    require(chunk_grant(1).base != 0);
+    size_t left = chunk_left_bytes(), mapped = os_mapped_bytes();
+    assert_int_not_equal(left, 0);
+    assert_int_equal(partyalloc_set_limit(mapped - 1), 0);
+    assert_int_equal(os_mapped_bytes(), mapped - left);
+    assert_int_equal(partyalloc_set_limit(0), 0);
+}
+
 /* Where no leaf of the page map is yet: far below what is mapped else. */
 static char *far_away;
 
@@ -583,6 +595,7 @@ int main(void)
         cmocka_unit_test(a_block_at_the_cap_needs_room_for_itself_only),
         cmocka_unit_test(an_allocation_at_the_cap_drops_what_it_needs_only),
         cmocka_unit_test(a_lower_cap_gives_up_what_is_kept),
+        cmocka_unit_test(a_lower_cap_gives_up_what_no_slab_has_yet),
         cmocka_unit_test(what_is_kept_makes_room_for_the_page_map),
         cmocka_unit_test(what_grows_beyond_its_leaf_at_the_cap_is_given_up),
         cmocka_unit_test(what_is_in_front_of_its_leaf_at_the_cap_is_given_up),

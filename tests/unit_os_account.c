@@ -205,13 +205,19 @@ static void *wait_in_mremap(void *address, size_t old_length, size_t new_length,
     return mremap(address, old_length, new_length, flags, target);
 }
 
-/* What the child has, and what may be mapped beyond. */
+static void require_counted(void *bytes)
+{
+    require(os_mapped_bytes() == *(const size_t *)bytes);
+}
+
+/* What the child has, and a child of its own, and what may be mapped beyond. */
 static void require_mapped(void *bytes)
 {
     size_t mapped = *(const size_t *)bytes;
 
     os_calls.mmap = mmap;
-    require(os_mapped_bytes() == mapped);
+    require_counted(bytes);
+    require(run_in_child(require_counted, bytes).status == 0);
     os_set_limit(mapped + 2 * MIB);
     require(os_map(2 * MIB) != NULL);
     require(os_map(OS_MAP_ALIGNMENT) == NULL);

@@ -281,6 +281,33 @@ static void a_held_slab_serves_before_what_others_can_spare(void **state)
     partyalloc_trim();
 }
 
+/* The same of a slab in which blocks rest, but none is left to be carved. */
+static void what_rests_in_a_held_slab_serves_first_too(void **state)
+{
+    enum { CLASS = 13, OURS = 60, THEIRS = 600 };
+    void *ours[OURS], *rest[UNIT_BYTES / 384];
+
+    (void)state;
+    partyalloc_trim();
+    ours[0] = allocate(CLASS);
+    struct slab *slab = thread_bins->sources[CLASS].held;
+    assert_non_null(slab);
+    size_t count = slab_carve(slab, rest, size_classes[CLASS].capacity);
+    slab_return(CLASS, rest, count);
+    uint64_t there = free_what_can_be_spared(CLASS, THEIRS);
+    for (size_t i = 1; i < OURS; i++) {
+        ours[i] = allocate(CLASS);
+        assert_int_equal(page_map_entry(ours[i]) ^ thread_bins->tag,
+                         CLASS << ENTRY_BIN_SHIFT);
+    }
+    assert_int_equal(depot_totals().blocks, there);
+    for (size_t i = 0; i < OURS; i++)
+        release(ours[i]);
+    for (size_t i = THEIRS; i < MANY; i++)
+        release(blocks[i]);
+    partyalloc_trim();
+}
+
 static void what_others_can_spare_serves_before_another_slab(void **state)
 {
     enum { CLASS = 14, THEIRS = 600 };
@@ -379,6 +406,7 @@ int main(void)
         cmocka_unit_test(going_to_and_fro_costs_no_slow_path_each_time),
         cmocka_unit_test(anothers_block_is_not_handed_out_again_at_once),
         cmocka_unit_test(a_held_slab_serves_before_what_others_can_spare),
+        cmocka_unit_test(what_rests_in_a_held_slab_serves_first_too),
         cmocka_unit_test(what_others_can_spare_serves_before_another_slab),
         cmocka_unit_test(what_has_grown_old_goes_though_little_is_freed),
         cmocka_unit_test(slabs_that_nobody_else_lives_on_change_hands),

@@ -33,6 +33,8 @@ mutant a_bad_alignment_is_taken_where_the_block_fits plain src/callbacks.c \
     contract_aligned
 mutant an_aligned_class_is_any_class plain src/callbacks.c \
     's/size_classes\[class\].size % alignment != 0/false/' contract_aligned
+mutant no_class_is_aligned plain src/callbacks.c \
+    's/size_classes\[class\].size % alignment != 0/true/' contract_aligned
 mutant an_aligned_block_is_copied_to_its_own_size plain src/callbacks.c \
     's/(alignment <= UNIT_BYTES || size <= usable)/alignment <= UNIT_BYTES/' \
     contract_reallocate
@@ -179,6 +181,9 @@ mutant a_slab_changes_its_owner_for_a_block plain src/slab.c \
     's/ || !changes_owner(slab))/)/' unit_slab
 mutant a_slab_with_blocks_to_carve_is_not_ready plain src/slab.c \
     '/^bool slab_is_ready/,/^}/s/has_uncarved(slab));/false);/' \
+    unit_thread_cache
+mutant a_slab_in_which_blocks_rest_is_not_ready plain src/slab.c \
+    '/^bool slab_is_ready/,/^}/s/(atomic_load_explicit(&slab->resting, memory_order_relaxed) != 0 ||/(false ||/' \
     unit_thread_cache
 mutant what_others_can_spare_serves_last plain src/thread_cache.c \
     's/if (slab_is_ready(source))/if (true)/' unit_thread_cache
@@ -544,6 +549,8 @@ mutant a_lower_cap_retires_nothing plain src/upkeep.c \
 mutant a_lower_cap_keeps_what_large_blocks_left plain src/upkeep.c \
     '/^static void shrink_to/,/large_drop_all/s/if (os_mapped_bytes() > bytes)/if (false)/' \
     unit_large_bounds
+mutant a_lower_cap_keeps_what_no_slab_has plain src/upkeep.c \
+    's/^        chunk_drop();/        ;/' unit_large_bounds
 
 # --- Large blocks ---
 
@@ -786,6 +793,9 @@ mutant a_child_counts_what_was_about_to_be_mapped plain src/thread.c \
     's/    os_after_fork_in_child();//' unit_os_account
 mutant a_child_misses_one_side_of_a_move plain src/os_account.c \
     's/mapped_of(now) + twice/mapped_of(now)/' unit_os_account
+    's/mapped_of(now) + twice/mapped_of(now)/' unit_os
+mutant a_childs_child_counts_a_move_once_more plain src/os_account.c \
+    's/atomic_store_explicit(&moving, 0, memory_order_relaxed);/;/' unit_os_account
 mutant what_has_moved_counts_twice_in_a_child plain src/os_linux.c \
     '/^bool os_move/,/^}/s/account_moved(moved)/account_moved(0)/' \
     unit_os_account
@@ -798,7 +808,7 @@ mutant what_is_unmapped_stays_counted plain src/os_linux.c \
 mutant a_free_changes_errno plain src/os_linux.c \
     's/errno = saved;/;/' unit_os system_call_faults small_machine
 mutant what_lies_before_an_aligned_mapping_stays plain src/os_linux.c \
-    '/^static char \*map_with_slack/,/^}/s/give_up(start, before);/;/' unit_os
+    '/^static char \*map_with_slack/,/^}/s/give_up(start, before);/;/' unit_os_account
 mutant a_refused_purge_is_repeated_for_ever plain src/os_linux.c \
     's/ \&\& ++tries < EAGAIN_RETRIES//' unit_os
 mutant locked_pages_are_given_back plain src/os_linux.c \
