@@ -79,6 +79,7 @@ white_box_tests = \
 	%D%/unit_large_kept \
 	%D%/unit_large_overflow \
 	%D%/unit_large_pages \
+	%D%/unit_large_places \
 	%D%/unit_large_unused \
 	%D%/unit_metadata \
 	%D%/unit_os \
@@ -123,6 +124,8 @@ TESTS += $(white_box_tests)
 %C%_unit_large_overflow_LDADD = $(white_box_ldadd)
 %C%_unit_large_pages_CFLAGS = $(white_box_cflags)
 %C%_unit_large_pages_LDADD = $(white_box_ldadd)
+%C%_unit_large_places_CFLAGS = $(white_box_cflags)
+%C%_unit_large_places_LDADD = $(white_box_ldadd)
 %C%_unit_large_unused_CFLAGS = $(white_box_cflags)
 %C%_unit_large_unused_LDADD = $(white_box_ldadd)
 %C%_unit_metadata_CFLAGS = $(white_box_cflags)

@@ -355,6 +355,24 @@ static void a_step_ends_amid_scattered_pages(void **state)
     slab_trim();
 }
 
+/* A constant, and an eighth of what is in use. */
+static void what_may_stay_follows_what_is_in_use(void **state)
+{
+    enum { CLASS = 27, COUNT = 4096 };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t bytes = COUNT * (size_t)size_classes[CLASS].size;
+
+    (void)state;
+    size_t before = slab_dirty_allowance();
+    assert_in_range(before, MIB, 16 * MIB);
+    fill_all(&source, CLASS, blocks, COUNT);
+    slab_let_go(&source);
+    assert_in_range(slab_dirty_allowance() - before, bytes / 16, bytes / 4);
+    slab_return(CLASS, blocks, COUNT);
+    slab_trim();
+}
+
 static void what_is_reserved_is_not_given_back_in_steps(void **state)
 {
     enum { CLASS = 27, CAPACITY = 16 };
@@ -442,6 +460,7 @@ int main(void)
         cmocka_unit_test(a_step_gives_back_pages_of_several_slabs_in_a_call),
         cmocka_unit_test(a_step_takes_a_few_slabs),
         cmocka_unit_test(a_step_ends_amid_scattered_pages),
+        cmocka_unit_test(what_may_stay_follows_what_is_in_use),
         cmocka_unit_test(what_is_reserved_is_not_given_back_in_steps),
         cmocka_unit_test(what_is_given_back_is_not_looked_at_again),
         cmocka_unit_test(upkeep_leaves_half_for_a_while),

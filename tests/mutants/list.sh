@@ -401,6 +401,8 @@ mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
     's/ \&\& cache->looked_in == slab_age()//' unit_thread_cache
 mutant a_step_takes_one_slab plain src/slab_purge.c \
     's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab_purge
+mutant all_may_stay_dirty plain src/slab_purge.c \
+    's/slab_used_bytes() >> DIRTY/slab_used_bytes() << DIRTY/' unit_slab_purge
 mutant a_step_takes_one_slab_more_than_it_has_places plain src/slab_purge.c \
     's/i < STEP_SLABS_MAX \&\& purge.effort/i <= STEP_SLABS_MAX \&\& purge.effort/' \
     unit_slab_purge
@@ -579,7 +581,12 @@ mutant puts_at_once_do_not_tell plain src/large_places.c \
     's/memory_order_acq_rel) != before)/memory_order_acq_rel) < before)/' \
     unit_large_kept
 mutant neighbours_that_lie_apart_are_not_sorted plain src/large_places.c \
-    's/gap != 0; gap/false; gap/' unit_large_kept
+    's/gap != 0; gap/false; gap/' unit_large_kept unit_large_places
+mutant some_neighbours_that_lie_apart_are_not_sorted plain src/large_places.c \
+    '/^static void sort(/,/^}/s/i < end; i++/i < end \/ 2; i++/' \
+    unit_large_places
+mutant ranges_are_sorted_by_long_distances_only plain src/large_places.c \
+    's/gap != 0; gap/gap > 1; gap/' unit_large_places
 mutant a_joined_range_has_the_age_of_the_last plain src/large_range.h \
     's/units_of(low) >= units_of(high) ? low : high)/high)/' unit_large_kept
 mutant a_range_never_grows_old plain src/large_kept.c \
