@@ -358,7 +358,7 @@ static void a_step_ends_amid_scattered_pages(void **state)
 /* A constant, and an eighth of what is in use. */
 static void what_may_stay_follows_what_is_in_use(void **state)
 {
-    enum { CLASS = 27, COUNT = 4096 };
+    enum { CLASS = 25, COUNT = 5376 };
     static void *blocks[COUNT];
     struct slab_source source = {.owner = OWNER};
     size_t bytes = COUNT * (size_t)size_classes[CLASS].size;
@@ -420,7 +420,9 @@ static void what_is_given_back_is_not_looked_at_again(void **state)
  * whatever the time that a call has. */
 static void upkeep_leaves_half_for_a_while(void **state)
 {
-    enum { CLASS = 27, COUNT = 2048, STEP_BYTES_MAX = 64 * PAGE_BYTES,
+    /* Of a class of which no other test leaves slabs that are listed: a look
+     * ends at the first one that is in use again. */
+    enum { CLASS = 26, COUNT = 2304, STEP_BYTES_MAX = 64 * PAGE_BYTES,
            PERIOD_NS = 50 * 1000 * 1000 };
     static void *blocks[COUNT];
     struct slab_source source = {.owner = OWNER};
