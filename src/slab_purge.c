@@ -22,6 +22,8 @@ enum {
     RANGE_EFFORT_ALONE = 8,
     STATES_TO_AN_EFFORT = 256, /* that are looked at */
     STEP_SLABS_MAX = 8,
+    /* Slabs that are listed, but in use again, which a step passes over. */
+    PASSED_MAX = 64,
     RANGES_MAX = 64,
     TRIM_EFFORT = 1 << 20, /* more than a slab takes */
 };
@@ -275,31 +277,34 @@ static void collect_slab(struct purge *purge, struct slab *slab)
         slab_unhold(slab);
 }
 
-/* A slab of a class that became dirty before `age` and is so still; NULL:
- * there is none, or not at once. */
-static struct slab *take_dirty(unsigned class, uint32_t age)
+/* A slab of a class that became dirty before `age` and is so still, past *left
+ * others that are listed; NULL: there is none, or not at once. */
+static struct slab *take_dirty(unsigned class, uint32_t age, unsigned *left)
 {
-    struct slab *slab = slab_index_take_highest(class, set_of_age(age - 1));
-    /* Used again since: it is listed anew when it comes free again.
-     * Sequentially consistent with rested(), as the sets are: who found it
-     * listed still has counted its blocks before this look. */
-    if (slab == NULL ||
-        atomic_load(&slab->resting) <
+    for (; *left != 0; --*left) {
+        struct slab *slab = slab_index_take_highest(class, set_of_age(age - 1));
+        if (slab == NULL)
+            return NULL;
+        /* Used again since: it is listed anew when it comes free again.
+         * Sequentially consistent with rested(), as the sets are: who found it
+         * listed still has counted its blocks before this look. */
+        if (atomic_load(&slab->resting) <
             atomic_load_explicit(&slab->purge_at, memory_order_relaxed))
-        return NULL;
-    if (atomic_load_explicit(&slab->dirty_age, memory_order_relaxed) != age)
-        return slab;
-    slab_index_add(class, set_of_age(age), slab->number);
+            continue;
+        if (atomic_load_explicit(&slab->dirty_age, memory_order_relaxed) != age)
+            return slab;
+        slab_index_add(class, set_of_age(age), slab->number);
+    }
     return NULL;
 }
 
-static struct slab *next_dirty(void)
+static struct slab *next_dirty(unsigned *left)
 {
     uint32_t age = slab_age();
     unsigned start = atomic_load_explicit(&next_class, memory_order_relaxed);
     for (unsigned i = 0; i < CLASS_COUNT; i++) {
         unsigned class = (start + i) % CLASS_COUNT;
-        struct slab *slab = take_dirty(class, age);
+        struct slab *slab = take_dirty(class, age, left);
         if (slab != NULL) {
             atomic_store_explicit(&next_class, class, memory_order_relaxed);
             return slab;
@@ -311,10 +316,11 @@ static struct slab *next_dirty(void)
 size_t slab_purge_step(bool *more)
 {
     struct purge purge;
+    unsigned left = PASSED_MAX;
     purge_begin(&purge, STEP_EFFORT);
     for (unsigned i = 0; i < STEP_SLABS_MAX && purge.effort != 0; i++) {
-        struct slab *slab = next_dirty();
-        *more = slab != NULL;
+        struct slab *slab = next_dirty(&left);
+        *more = slab != NULL || left == 0;
         if (slab == NULL)
             break;
         /* Whoever holds it lists it again when it lets go. */

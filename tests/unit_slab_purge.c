@@ -416,13 +416,42 @@ static void what_is_given_back_is_not_looked_at_again(void **state)
     assert_int_equal(slab->purge_at, UINT32_MAX);
 }
 
+/* All of them were free for a moment, and are listed. */
+static void slabs_in_use_again_hold_up_no_other(void **state)
+{
+    enum { CLASS = 23, CAPACITY = 32, SLABS = 150, COUNT = SLABS * CAPACITY,
+           TRIES = 40 };
+    static void *blocks[COUNT];
+    struct slab_source source = {.owner = OWNER};
+    size_t bytes = 0;
+    bool more;
+
+    (void)state;
+    assert_int_equal(size_classes[CLASS].capacity, CAPACITY);
+    for (int i = 0; i < 2; i++) {
+        if (i != 0)
+            slab_return(CLASS, blocks, COUNT);
+        fill_all(&source, CLASS, blocks, COUNT);
+        slab_let_go(&source);
+    }
+    /* The lowest one: the others are looked at first. */
+    slab_return(CLASS, blocks, CAPACITY);
+    sleep_ms(100);
+    for (int i = 0; bytes == 0 && i < TRIES; i++) {
+        sleep_ms(20);
+        bytes = slab_purge_step(&more);
+    }
+    assert_int_equal(bytes, UNIT_BYTES);
+    slab_return(CLASS, blocks + CAPACITY, COUNT - CAPACITY);
+    slab_trim();
+}
+
 /* What is free for a while is given back by calls that have all the time of the
  * world; at first in one call, then in many.  False: these took so long that
  * they were in more than two periods. */
 static bool half_stays_for_a_while(void)
 {
-    /* Of a class of which no other test leaves slabs that are listed: a look
-     * ends at the first one that is in use again. */
+    /* Of a class of which no other test leaves slabs that are listed. */
     enum { CLASS = 26, COUNT = 2304, STEP_BYTES_MAX = 64 * PAGE_BYTES,
            CALLS = 20, PERIOD_NS = 50 * 1000 * 1000 };
     const uint64_t budget_ns = UINT64_C(10000000000);
@@ -475,6 +504,7 @@ int main(void)
         cmocka_unit_test(what_may_stay_follows_what_is_in_use),
         cmocka_unit_test(what_is_reserved_is_not_given_back_in_steps),
         cmocka_unit_test(what_is_given_back_is_not_looked_at_again),
+        cmocka_unit_test(slabs_in_use_again_hold_up_no_other),
         cmocka_unit_test(upkeep_leaves_half_for_a_while),
         /* Last, since it takes what other tests have left. */
         cmocka_unit_test(upkeep_ends_when_its_time_does),

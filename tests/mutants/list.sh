@@ -401,6 +401,8 @@ mutant a_look_for_old_pages_waits_for_slow_paths_only plain src/thread_cache.c \
     's/ \&\& cache->looked_in == slab_age()//' unit_thread_cache
 mutant a_step_takes_one_slab plain src/slab_purge.c \
     's/STEP_SLABS_MAX = 8/STEP_SLABS_MAX = 1/' unit_slab_purge
+mutant a_slab_in_use_again_holds_up_all_others plain src/slab_purge.c \
+    's/PASSED_MAX = 64/PASSED_MAX = 1/' unit_slab_purge
 mutant all_may_stay_dirty plain src/slab_purge.c \
     's/slab_used_bytes() >> DIRTY/slab_used_bytes() << DIRTY/' unit_slab_purge
 mutant a_step_takes_one_slab_more_than_it_has_places plain src/slab_purge.c \
