@@ -9,6 +9,7 @@
 
 #include "caches.h"
 #include "thread.h"
+#include "thread_cache_internal.h"
 
 static void *remember_bins(void *place)
 {
@@ -133,6 +134,11 @@ static void what_a_thread_left_goes_in_steps(void **state)
     while (cache_flush_left(0))
         ;
     assert_int_equal(cache_totals().blocks, 0);
+    /* Nor does it keep what the blocks were in. */
+    for (struct cache *cache = cache_next(NULL); cache != NULL;
+         cache = cache_next(cache))
+        if (cache_bins(cache) != thread_bins)
+            assert_true(cache->empties == NULL && cache->spare_empties == NULL);
 }
 
 static void take_one(void *unused)

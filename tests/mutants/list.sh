@@ -230,6 +230,9 @@ mutant a_left_cache_is_lost_to_the_next_one plain src/thread_cache_idle.c \
     's/if (before != NULL)/if (false)/' thread_exit short_threads
 mutant a_left_cache_is_flushed_at_once plain src/thread_cache.c \
     's/FLUSH_STEP = 4/FLUSH_STEP = 1 << 20/' unit_thread_cache_idle
+mutant a_left_cache_keeps_its_empty_magazines plain src/thread_cache.c \
+    '/^bool cache_flush_step/,/^}/s/cache_flush_empties(cache);//' \
+    unit_thread_cache_idle
 mutant a_left_cache_is_nobodys plain src/thread_cache_idle.c \
     's/since + age <= now ? take_left(place) : NULL/NULL/' thread_exit
 mutant a_left_cache_is_anybodys_at_once plain src/thread_cache_idle.c \
