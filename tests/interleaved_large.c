@@ -2,12 +2,14 @@
 /* Large blocks and what is kept of them, by two threads in every order. */
 #include "support.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "interleaving.h"
 #include "large.h"
 #include "large_kept.h"
 #include "large_overflow.h"
+#include "large_places.h"
 #include "os.h"
 #include "page_map.h"
 
@@ -19,6 +21,11 @@ static char *base; /* of UNITS */
 static uintptr_t taken[2];
 static size_t taken_bytes[2];
 static size_t given; /* bytes, each once */
+
+static range unit_range(size_t unit)
+{
+    return range_make(((uintptr_t)base >> UNIT_SHIFT) + unit, 1, 0);
+}
 
 static void give(size_t unit, size_t count)
 {
@@ -56,6 +63,17 @@ static void have_all_but_the_first(void)
     give(1, 3);
 }
 
+/* As two threads leave neighbours that put them at once. */
+static void have_neighbours_apart(void)
+{
+    map_units();
+    for (unsigned i = 0; i < 3; i++)
+        atomic_store(&large_places.kept[i], unit_range(2 - i));
+    atomic_store(&large_places.end, 3);
+    atomic_store(&large_places.apart, true);
+    given = 3 * UNIT;
+}
+
 static void have_two_apart(void)
 {
     map_units();
@@ -84,6 +102,11 @@ static void give_second(void)
 static void give_third(void)
 {
     give(2, 1);
+}
+
+static void give_fourth(void)
+{
+    give(3, 1);
 }
 
 static void take_one_0(void)
@@ -180,6 +203,30 @@ static void neighbours_that_are_given_at_once_are_joined(void **state)
     assert_interleavings(&around);
 }
 
+static void ranges_are_given_at_once(void **state)
+{
+    struct interleaving scenario = {map_units, {give_first, give_third},
+                                    nothing_is_lost};
+
+    (void)state;
+    assert_interleavings(&scenario);
+}
+
+static void neighbours_are_joined_late_while_they_are_taken(void **state)
+{
+    struct interleaving two = {have_neighbours_apart, {take_two_0, take_two_1},
+                               nothing_is_lost};
+    struct interleaving one = {have_neighbours_apart, {take_two_0, take_one_1},
+                               nothing_is_lost};
+    struct interleaving fourth = {have_neighbours_apart,
+                                  {take_two_0, give_fourth}, nothing_is_lost};
+
+    (void)state;
+    assert_interleavings(&two);
+    assert_interleavings(&one);
+    assert_interleavings(&fourth);
+}
+
 static void two_take_from_one_range(void **state)
 {
     struct interleaving scenario = {have_three, {take_two_0, take_two_1},
@@ -248,11 +295,6 @@ static void a_range_grows_downwards_while_its_front_is_taken(void **state)
 /* --- those without a place --- */
 
 static range waiting[2];
-
-static range unit_range(size_t unit)
-{
-    return range_make(((uintptr_t)base >> UNIT_SHIFT) + unit, 1, 0);
-}
 
 static void push_three(void)
 {
@@ -406,6 +448,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(neighbours_that_are_given_at_once_are_joined),
+        cmocka_unit_test(ranges_are_given_at_once),
+        cmocka_unit_test(neighbours_are_joined_late_while_they_are_taken),
         cmocka_unit_test(two_take_from_one_range),
         cmocka_unit_test(a_range_is_joined_while_it_is_taken),
         cmocka_unit_test(a_range_is_joined_while_a_part_of_it_is_taken),

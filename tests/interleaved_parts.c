@@ -329,6 +329,40 @@ static void two_reserve_space(void **state)
     assert_interleavings(&again);
 }
 
+/* --- the page map --- */
+
+/* Where no other test maps anything. */
+static const uintptr_t far_away = (uintptr_t)1 << 45;
+
+static void make_leaf(void)
+{
+    require(page_map_reserve(far_away, UNIT_BYTES));
+}
+
+static void count_what_is_mapped(void)
+{
+    others = os_mapped_bytes();
+}
+
+static void there_is_one_leaf(void)
+{
+    size_t leaf = sizeof(struct page_map_leaf);
+
+    require(page_map_leaf((void *)far_away) != NULL);
+    require(os_mapped_bytes() - others ==
+            (leaf + OS_MAP_ALIGNMENT - 1) / OS_MAP_ALIGNMENT * OS_MAP_ALIGNMENT);
+}
+
+static void two_make_one_leaf(void **state)
+{
+    struct interleaving scenario = {count_what_is_mapped,
+                                    {make_leaf, make_leaf},
+                                    there_is_one_leaf};
+
+    (void)state;
+    assert_interleavings(&scenario);
+}
+
 /* --- metadata --- */
 
 enum { PIECE = 40000, PIECES = 3 };
@@ -581,6 +615,7 @@ int main(void)
         cmocka_unit_test(a_chunk_goes_back_while_some_of_it_is_granted),
         cmocka_unit_test(reserved_space_comes_while_some_is_granted),
         cmocka_unit_test(two_reserve_space),
+        cmocka_unit_test(two_make_one_leaf),
         cmocka_unit_test(two_take_metadata),
         cmocka_unit_test(metadata_is_reserved_while_some_is_taken),
         cmocka_unit_test(a_magazine_is_given_while_one_is_taken),

@@ -900,3 +900,10 @@ mutant a_cache_that_was_left_is_lost plain src/thread_cache_idle.c \
 mutant a_cache_that_was_left_is_taken_by_two plain src/thread_cache_idle.c \
     's/    return atomic_exchange_explicit(&idle\[place\].left, NULL,/    struct cache *left = atomic_load(\&idle[place].left); atomic_store(\&idle[place].left, NULL); return (void)(/; /return (void)(/{n;s/memory_order_acquire);/0), left;/}' \
     interleaved_threads
+mutant a_neighbour_that_was_joined_in_vain_is_lost plain src/large_places.c \
+    's/    \*lost = put(low.what);/    *lost = 0;/' interleaved_large
+mutant a_place_that_is_taken_by_now_is_ours plain src/large_places.c \
+    's/if (place_look(i) != 0 || !place_replace(i, 0, new))/if (place_look(i) != 0 || (place_replace(i, 0, new), false))/' \
+    interleaved_large
+mutant the_later_one_of_two_leaves_stays plain src/page_map.c \
+    's/^        os_unmap(leaf, sizeof(\*leaf));/        ;/' interleaved_parts
