@@ -20,6 +20,7 @@
 enum {
     SMALL = 3000,  /* bytes; few of them are a slab */
     MEDIUM = 20000, /* these go singly */
+    LARGE = 300000, /* and these have mappings of their own */
     SHARED = 3,
     CACHES_MAX = 8,
 };
@@ -63,6 +64,15 @@ static void allocate_and_free_medium(void)
     allocate_and_free(MEDIUM);
 }
 
+static void use_a_large_block(void)
+{
+    void *block = partyalloc_reallocate(allocate(LARGE), 3 * LARGE, ANY_TYPE);
+
+    require(block != NULL);
+    memset(block, 2, 3 * LARGE);
+    release(block);
+}
+
 static void free_shared(void)
 {
     for (size_t i = 0; i < SHARED; i++)
@@ -84,6 +94,21 @@ static void allocate_free_and_flush(void)
 static void trim(void)
 {
     partyalloc_trim();
+}
+
+static void maintain(void)
+{
+    partyalloc_maintain(UINT64_C(1000000));
+}
+
+/* What other threads do meanwhile is seen in part, but not more than there is. */
+static void look_at_figures(void)
+{
+    struct partyalloc_stats stats = stats_now();
+
+    require(stats.small_live_blocks <= SHARED + 3);
+    require(stats.large_live_blocks == 0);
+    require(stats.mapped_bytes <= 64 * MIB);
 }
 
 static void claim_what_is_idle(void)
@@ -326,6 +351,41 @@ static void all_is_trimmed_meanwhile(void **state)
     assert_interleavings(&frees);
 }
 
+static void upkeep_is_done_meanwhile(void **state)
+{
+    struct interleaving small = {share_small,
+                                 {allocate_and_free_small, maintain},
+                                 shared_blocks_live};
+    struct interleaving frees = {share_medium, {free_shared, maintain},
+                                 nothing_is_lost};
+
+    (void)state;
+    assert_interleavings(&small);
+    assert_interleavings(&frees);
+}
+
+static void two_trim(void **state)
+{
+    struct interleaving scenario = {share_small, {trim, trim},
+                                    shared_blocks_live};
+
+    (void)state;
+    assert_interleavings(&scenario);
+}
+
+static void figures_are_looked_at_meanwhile(void **state)
+{
+    struct interleaving small = {share_small,
+                                 {allocate_and_free_small, look_at_figures},
+                                 shared_blocks_live};
+    struct interleaving frees = {share_medium, {free_shared, look_at_figures},
+                                 nothing_is_lost};
+
+    (void)state;
+    assert_interleavings(&small);
+    assert_interleavings(&frees);
+}
+
 static void memory_is_reserved_meanwhile(void **state)
 {
     struct interleaving scenario = {share_small,
@@ -375,6 +435,7 @@ static void live_in_the_child(void)
     for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
         release(blocks[i]);
     allocate_and_free(MEDIUM);
+    use_a_large_block();
     partyalloc_trim();
     require(partyalloc_get_stats(
                 &(struct partyalloc_stats){
@@ -384,6 +445,31 @@ static void live_in_the_child(void)
 static void fork_here(void)
 {
     fork_in_turn(live_in_the_child);
+}
+
+static void a_process_forks_while_a_thread_hands_on(void **state)
+{
+    struct interleaving flush = {share_small,
+                                 {allocate_free_and_flush, fork_here},
+                                 shared_blocks_live};
+    struct interleaving all = {share_small, {trim, fork_here},
+                               shared_blocks_live};
+    struct interleaving upkeep = {share_medium, {maintain, fork_here},
+                                  shared_blocks_live};
+
+    (void)state;
+    assert_interleavings(&flush);
+    assert_interleavings(&all);
+    assert_interleavings(&upkeep);
+}
+
+static void a_process_forks_beside_a_large_block(void **state)
+{
+    struct interleaving scenario = {share_small, {use_a_large_block, fork_here},
+                                    shared_blocks_live};
+
+    (void)state;
+    assert_interleavings(&scenario);
 }
 
 static void a_process_forks_while_a_thread_allocates(void **state)
@@ -409,10 +495,15 @@ int main(void)
         cmocka_unit_test(a_thread_is_taken_to_be_idle),
         cmocka_unit_test(what_threads_have_left_is_handed_on),
         cmocka_unit_test(all_is_trimmed_meanwhile),
+        cmocka_unit_test(upkeep_is_done_meanwhile),
+        cmocka_unit_test(two_trim),
+        cmocka_unit_test(figures_are_looked_at_meanwhile),
         cmocka_unit_test(memory_is_reserved_meanwhile),
         cmocka_unit_test(two_want_the_last_memory),
         cmocka_unit_test(of_two_who_free_one_block_one_is_stopped),
         cmocka_unit_test(a_process_forks_while_a_thread_allocates),
+        cmocka_unit_test(a_process_forks_while_a_thread_hands_on),
+        cmocka_unit_test(a_process_forks_beside_a_large_block),
     };
 
     if (UNDER_SANITIZER)
