@@ -101,7 +101,8 @@ static void maintain(void)
     partyalloc_maintain(UINT64_C(1000000));
 }
 
-/* What other threads do meanwhile is seen in part, but not more than there is. */
+/* What other threads do meanwhile is seen in part, but not more than there is.
+ */
 static void look_at_figures(void)
 {
     struct partyalloc_stats stats = stats_now();
