@@ -9,6 +9,7 @@
 #include "depot_tray.h"
 #include "interleaving.h"
 #include "magazine.h"
+#include "mapped.h"
 #include "metadata.h"
 #include "os.h"
 #include "page_map.h"
@@ -237,7 +238,7 @@ static void reserve_some(void)
 
 static void begin_with_a_chunk(void)
 {
-    others = os_mapped_bytes() - chunk_left_bytes();
+    others = mapped_bytes() - chunk_left_bytes();
 }
 
 /* There was reserved space, and all of it is granted. */
@@ -282,7 +283,7 @@ static void grants_lie_apart(void)
     }
     /* Nothing else is mapped. */
     chunk_drop();
-    require(os_mapped_bytes() == others + count * UNIT_BYTES);
+    require(mapped_bytes() == others + count * UNIT_BYTES);
 }
 
 static void two_are_granted_the_last_of_a_chunk(void **state)

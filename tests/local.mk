@@ -64,7 +64,8 @@ TESTS += $(public_tests)
 
 # What several of these share.
 check_LTLIBRARIES += %D%/libparts.la
-%C%_libparts_la_SOURCES = %D%/caches.c %D%/caches.h %D%/slabs.c %D%/slabs.h
+%C%_libparts_la_SOURCES = %D%/caches.c %D%/caches.h %D%/mapped.h \
+	%D%/slabs.c %D%/slabs.h
 %C%_libparts_la_CFLAGS = $(white_box_cflags)
 
 white_box_tests = \

@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 
 #include "chunk.h"
+#include "mapped.h"
 #include "os.h"
 #include "page_map.h"
 
@@ -99,16 +100,16 @@ static void where_pages_come_at_once_just_what_is_granted_is_mapped(void **state
     chunk_drop();
     os_calls.mmap = mmap_filled;
     assert_true(os_unmap(os_map(UNIT_BYTES), UNIT_BYTES));
-    size_t mapped = os_mapped_bytes();
+    size_t mapped = mapped_bytes();
     assert_true(chunk_grant(1).base != 0);
     assert_true(chunk_grant(2).base != 0);
-    assert_int_equal(os_mapped_bytes() - mapped, 3 * UNIT_BYTES);
+    assert_int_equal(mapped_bytes() - mapped, 3 * UNIT_BYTES);
     os_calls.mmap = mmap;
     /* The next one tells that they do no more. */
     assert_true(chunk_grant(1).base != 0);
-    mapped = os_mapped_bytes();
+    mapped = mapped_bytes();
     assert_true(chunk_grant(1).base != 0);
-    assert_int_equal(os_mapped_bytes() - mapped, CHUNK_BYTES);
+    assert_int_equal(mapped_bytes() - mapped, CHUNK_BYTES);
 }
 
 static int refuse_munmap(void *address, size_t length)

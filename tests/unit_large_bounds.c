@@ -11,6 +11,7 @@
 
 #include "chunk.h"
 #include "large.h"
+#include "mapped.h"
 #include "os.h"
 #include "page_map.h"
 
@@ -218,13 +219,13 @@ static void frees_of_small_blocks_give_back_what_is_old(void **state)
 
 static void as_much_as_is_live_is_mapped_ahead(void **state)
 {
-    size_t mapped = os_mapped_bytes();
+    size_t mapped = mapped_bytes();
 
     (void)state;
     void *first = allocate(4 * MIB);
-    assert_int_equal(os_mapped_bytes() - mapped, 4 * MIB);
+    assert_int_equal(mapped_bytes() - mapped, 4 * MIB);
     void *second = allocate(MIB);
-    assert_int_equal(os_mapped_bytes() - mapped, 9 * MIB);
+    assert_int_equal(mapped_bytes() - mapped, 9 * MIB);
     uint64_t calls = os_kernel_calls();
     void *third = allocate(3 * MIB);
     assert_int_equal(os_kernel_calls(), calls);
@@ -236,7 +237,7 @@ static void as_much_as_is_live_is_mapped_ahead(void **state)
     large_free(third);
     assert_int_equal(large_totals().cached_bytes, 8 * MIB);
     large_drop_all();
-    assert_int_equal(os_mapped_bytes(), mapped);
+    assert_int_equal(mapped_bytes(), mapped);
 }
 
 static size_t mappings;
@@ -252,13 +253,13 @@ static void what_is_mapped_ahead_is_bounded(void **state)
 {
     enum { COUNT = 100 };
     void *blocks[COUNT];
-    size_t mapped = os_mapped_bytes();
+    size_t mapped = mapped_bytes();
 
     (void)state;
     os_calls.mmap = count_mmap;
     for (size_t i = 0; i < COUNT; i++) {
         blocks[i] = allocate(MIB + i * UNIT_BYTES);
-        require(os_mapped_bytes() - mapped
+        require(mapped_bytes() - mapped
                 <= large_totals().live_bytes + 16 * MIB);
     }
     os_calls.mmap = mmap;
@@ -275,10 +276,10 @@ static void nothing_is_mapped_ahead_where_pages_come_at_once(void **state)
     (void)state;
     os_calls.mmap = mmap_filled;
     void *first = allocate(4 * MIB);
-    size_t mapped = os_mapped_bytes();
+    size_t mapped = mapped_bytes();
     void *second = allocate(MIB);
     os_calls.mmap = mmap;
-    assert_int_equal(os_mapped_bytes() - mapped, MIB);
+    assert_int_equal(mapped_bytes() - mapped, MIB);
     large_free(first);
     large_free(second);
     large_drop_all();

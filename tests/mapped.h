@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT */
+/* What is mapped, for tests that compare it: without the leaves of the page
+ * map, of which a mapping brings another one now and then, as addresses fall. */
+#ifndef MAPPED_H
+#define MAPPED_H
+
+#include <stddef.h>
+
+#include "os.h"
+#include "page_map.h"
+
+static inline size_t mapped_bytes(void)
+{
+    return os_mapped_bytes() - page_map_bytes();
+}
+
+#endif
