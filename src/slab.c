@@ -188,12 +188,11 @@ static bool writes_all(const struct slab_source *source)
 
 /* Whether to make the pages of a slab that is about to be filled present.  A
  * block of up to a page leaves none out, whatever is written of it. */
-static bool is_worth_while(struct slab_source *source, unsigned class)
+static bool is_worth_while(const struct slab_source *source, unsigned class)
 {
     const struct size_class *geometry = &size_classes[class];
-    if (geometry->slab_units != 1 || source->growth++ < GROWTH_EAGER)
-        return false;
-    return geometry->size <= PAGE_BYTES || writes_all(source);
+    return geometry->slab_units == 1 &&
+           (geometry->size <= PAGE_BYTES || writes_all(source));
 }
 
 /* One of reserved memory as long as there is: who reserves relies on its pages,
@@ -216,7 +215,7 @@ struct slab *slab_choose(struct slab_source *source, unsigned class)
     bool fresh = atomic_load_explicit(&slab->carved, memory_order_relaxed) == 0;
     uint32_t pages = (uint32_t)(slab_bytes(slab) >> PAGE_SHIFT);
     if ((fresh || slab_purged_pages(slab) > pages / 2) &&
-        is_worth_while(source, class))
+        source->growth++ >= GROWTH_EAGER && is_worth_while(source, class))
         make_present(slab);
     return slab;
 }
