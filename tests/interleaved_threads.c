@@ -5,6 +5,7 @@
  */
 #include "support.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #include "chunk.h"
@@ -71,6 +72,15 @@ static void use_a_large_block(void)
     require(block != NULL);
     memset(block, 2, 3 * LARGE);
     release(block);
+}
+
+static pthread_key_t late_key;
+
+/* Frees a block when the library's destructor has run, since that key is older.
+ */
+static void allocate_and_free_late(void)
+{
+    require(pthread_setspecific(late_key, allocate(SMALL)) == 0);
 }
 
 static void free_shared(void)
@@ -173,6 +183,12 @@ static void share_small(void)
     size_t size = SMALL;
 
     run_thread(share, &size);
+}
+
+static void share_small_and_free_late(void)
+{
+    share_small();
+    require(pthread_key_create(&late_key, release) == 0);
 }
 
 static void share_medium(void)
@@ -278,6 +294,17 @@ static void two_come_allocate_and_go(void **state)
     (void)state;
     assert_interleavings(&small);
     assert_interleavings(&medium);
+}
+
+static void one_frees_after_its_end(void **state)
+{
+    struct interleaving scenario = {
+        share_small_and_free_late,
+        {allocate_and_free_late, allocate_and_free_small},
+        shared_blocks_live};
+
+    (void)state;
+    assert_interleavings(&scenario);
 }
 
 static void one_frees_what_the_other_may_allocate(void **state)
@@ -491,6 +518,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(two_come_allocate_and_go),
+        cmocka_unit_test(one_frees_after_its_end),
         cmocka_unit_test(one_frees_what_the_other_may_allocate),
         cmocka_unit_test(two_flush_their_caches),
         cmocka_unit_test(a_thread_is_taken_to_be_idle),

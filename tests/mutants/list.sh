@@ -251,7 +251,7 @@ mutant upkeep_passes_left_caches_by plain src/upkeep.c \
     's/return cache_flush_left(LEFT_AGE) ||/return/' thread_exit
 mutant an_exited_thread_goes_on_with_its_cache plain src/thread.c \
     '/static void exit_thread/,/^}/s/thread_bins = &bins_departed;//' \
-    late_free thread_exit
+    interleaved_threads
 mutant a_child_forgets_the_others_caches plain src/thread.c \
     '/^static void set_straight/,/^}/s/cache_flush(cache);//' forked_child
 mutant a_child_makes_all_caches_anew plain src/thread_cache_idle.c \
