@@ -492,7 +492,7 @@ mutant a_chunk_that_stays_is_lost plain src/chunk.c \
     '/^size_t chunk_drop/,/^}/s/atomic_compare_exchange_strong_explicit(&current, &none, left,/atomic_compare_exchange_strong_explicit(\&current, \&none, none,/' \
     unit_chunk
 mutant what_is_left_of_a_chunk_is_lost plain src/chunk.c \
-    's/drop(done ? before : update)/drop(done ? 0 : update)/' unit_chunk
+    's/drop(done ? before : update)/drop(done ? 0 : update)/' interleaved_parts
 mutant pages_that_come_at_once_are_not_noticed plain src/os_linux.c \
     's/bool now = os_is_present(mapping, PAGE_BYTES);/bool now = false;/' unit_os
 mutant a_mapping_in_place_is_not_looked_at plain src/os_linux.c \
