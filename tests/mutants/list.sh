@@ -628,7 +628,7 @@ mutant what_has_no_place_is_unmapped_at_once plain src/large_kept.c \
 mutant unused_memory_waits_for_a_place plain src/large_kept.c \
     's/if (!is_unused(lost) ||/if (true ||/' unit_large_kept
 mutant what_has_no_place_waits_for_ever plain src/large_kept.c \
-    's/keep(make_used(waiting));/overflow_push(waiting);/' unit_large_kept
+    's/keep(make_used(waiting));/overflow_push(OVERFLOW_WAITING, waiting);/' unit_large_kept
 mutant what_is_refused_is_lost plain src/large_kept.c \
     's/    overflow_push(OVERFLOW_REFUSED, from);//' unit_large_kept
 mutant what_is_refused_holds_up_others plain src/large_kept.c \
@@ -699,7 +699,7 @@ mutant a_block_keeps_half_of_its_mapping plain src/large.c \
 mutant a_block_keeps_nothing_that_it_does_not_need plain src/large.c \
     's/LONG_SPARE_SHIFT = 2/LONG_SPARE_SHIFT = 20/' unit_large
 mutant what_a_block_gives_up_goes_at_once plain src/large.c \
-    '/^static void \*shrink/,/^}/s/    kept_give(\(.*\));/    keep(\1);/' unit_large
+    '/^static void \*shrink/,/^}/s/    kept_give((uintptr_t)block + bytes,/    os_unmap((char *)block + bytes,/' unit_large
 mutant what_was_used_before_comes_before_the_reserve plain src/slab.c \
     's/reuse(class, owner, SLABS_RESERVED);/reuse(class, owner, SLABS_AVAILABLE);/' \
     reserved_memory
