@@ -156,14 +156,15 @@ static struct slab *reuse(unsigned class, uint32_t owner, enum slab_set set)
     return slab;
 }
 
-/* What the blocks of a slab take of it. */
+/* The bytes of the pages of a slab that have blocks: none lies behind them. */
 static size_t blocks_bytes(const struct slab *slab)
 {
     const struct size_class *geometry = &size_classes[slab->class];
-    return (size_t)geometry->capacity * geometry->size;
+    size_t bytes = (size_t)geometry->capacity * geometry->size;
+    return (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
 }
 
-/* Makes the pages of a slab present in one call: it will be filled soon. */
+/* Makes these present in one call: the slab will be filled soon. */
 static void make_present(struct slab *slab)
 {
     uint32_t bytes = (uint32_t)slab_bytes(slab);

@@ -39,7 +39,7 @@ struct magazine;
 struct slab_source {
     struct slab *held; /* by `next_held`: one, or for single blocks a few */
     uint32_t owner;    /* entered in the page map for slabs that it holds */
-    uint32_t growth;   /* slabs without pages, of late; the filler's */
+    uint32_t growth;   /* slabs taken without pages of late; the filler's */
 };
 
 /*
@@ -71,7 +71,7 @@ void *slab_take_one(struct slab_source *source, unsigned class);
 bool slab_give_local(struct slab_source *source, unsigned class,
                      const void *block);
 
-/* Enters the owner of a block's slab, unless somebody holds it at the moment. */
+/* Enters the owner of a block's slab, unless somebody holds it just now. */
 void slab_adopt(const void *block, uint32_t owner);
 
 /* Whether the held slab has a block to give. */

@@ -452,10 +452,9 @@ static void of_two_who_free_one_block_one_is_stopped(void **state)
 static void live_in_the_child(void)
 {
     void *blocks[200];
-    size_t size = SMALL;
 
     for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
-        blocks[i] = allocate(size);
+        blocks[i] = allocate(SMALL);
     require_disjoint(blocks, ARRAY_LENGTH(blocks));
     for (size_t i = 0; i < SHARED; i++)
         for (size_t j = 0; j < ARRAY_LENGTH(blocks); j++)
@@ -465,9 +464,7 @@ static void live_in_the_child(void)
     allocate_and_free(MEDIUM);
     use_a_large_block();
     partyalloc_trim();
-    require(partyalloc_get_stats(
-                &(struct partyalloc_stats){
-                    .size = sizeof(struct partyalloc_stats)}) == 0);
+    stats_now();
 }
 
 static void fork_here(void)

@@ -40,11 +40,11 @@ struct turn {
     sem_t may_run;
     unsigned round; /* of destructors */
     bool ended;
-    interleaved_body *prelude, *body;
+    interleaved_body *body;
 };
 
 static struct turn turns[2];
-static interleaved_body *prelude;
+static interleaved_body *prelude; /* of the first one; NULL: there is none */
 static struct schedule now;
 static unsigned stop; /* the next of now.stops */
 static sem_t ready, all_ended;
@@ -98,8 +98,8 @@ static void *take_turn(void *turn)
 {
     struct turn *mine = turn;
 
-    if (mine->prelude != NULL)
-        mine->prelude();
+    if (mine == &turns[0] && prelude != NULL)
+        prelude();
     own = mine;
     require(pthread_setspecific(end_key, turn) == 0);
     sem_post(&ready);
@@ -128,7 +128,6 @@ static void play(const struct interleaving *scenario)
         scenario->set_up();
     require(pthread_key_create(&end_key, end_turn) == 0);
     require(sem_init(&ready, 0, 0) == 0 && sem_init(&all_ended, 0, 0) == 0);
-    turns[0].prelude = prelude;
     for (int i = 0; i < 2; i++) {
         turns[i].body = scenario->bodies[i];
         require(sem_init(&turns[i].may_run, 0, 0) == 0);

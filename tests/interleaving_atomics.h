@@ -11,57 +11,48 @@
 
 void interleaving_step(void);
 
-/* The compiler's own, by the names that gcc and clang have for them: gcc's take
- * any object, clang's ask for an atomic one. */
+/* The compiler's own, by the names that gcc and clang have for them. */
 #ifdef __clang__
-#define ATOMIC_BUILTIN(gcc_name, clang_name) clang_name
+#define ATOMIC_ACCESS(name) __c11_atomic_##name
+#define ATOMIC_FETCH(name)  __c11_atomic_fetch_##name
 #define COMPARE_STRONG(object, expected, desired, success, failure) \
     __c11_atomic_compare_exchange_strong(object, expected, desired, success, \
                                          failure)
 #else
-#define ATOMIC_BUILTIN(gcc_name, clang_name) gcc_name
+#define ATOMIC_ACCESS(name) __atomic_##name##_n
+#define ATOMIC_FETCH(name)  __atomic_fetch_##name
 #define COMPARE_STRONG(object, expected, desired, success, failure) \
     __atomic_compare_exchange_n(object, expected, desired, 0, success, failure)
 #endif
 
-#define ATOMIC_STEP(access) (interleaving_step(), (access))
+#define ATOMIC_STEP(builtin, ...) (interleaving_step(), builtin(__VA_ARGS__))
 
 #undef atomic_load_explicit
-#define atomic_load_explicit(object, order) \
-    ATOMIC_STEP(ATOMIC_BUILTIN(__atomic_load_n, __c11_atomic_load)((object), \
-                                                                  (order)))
+#define atomic_load_explicit(...) ATOMIC_STEP(ATOMIC_ACCESS(load), __VA_ARGS__)
 #undef atomic_store_explicit
-#define atomic_store_explicit(object, value, order) \
-    ATOMIC_STEP(ATOMIC_BUILTIN(__atomic_store_n, __c11_atomic_store)( \
-        (object), (value), (order)))
+#define atomic_store_explicit(...) \
+    ATOMIC_STEP(ATOMIC_ACCESS(store), __VA_ARGS__)
 #undef atomic_exchange_explicit
-#define atomic_exchange_explicit(object, value, order) \
-    ATOMIC_STEP(ATOMIC_BUILTIN(__atomic_exchange_n, __c11_atomic_exchange)( \
-        (object), (value), (order)))
+#define atomic_exchange_explicit(...) \
+    ATOMIC_STEP(ATOMIC_ACCESS(exchange), __VA_ARGS__)
 #undef atomic_fetch_add_explicit
-#define atomic_fetch_add_explicit(object, value, order) \
-    ATOMIC_STEP(ATOMIC_BUILTIN(__atomic_fetch_add, __c11_atomic_fetch_add)( \
-        (object), (value), (order)))
+#define atomic_fetch_add_explicit(...) \
+    ATOMIC_STEP(ATOMIC_FETCH(add), __VA_ARGS__)
 #undef atomic_fetch_sub_explicit
-#define atomic_fetch_sub_explicit(object, value, order) \
-    ATOMIC_STEP(ATOMIC_BUILTIN(__atomic_fetch_sub, __c11_atomic_fetch_sub)( \
-        (object), (value), (order)))
+#define atomic_fetch_sub_explicit(...) \
+    ATOMIC_STEP(ATOMIC_FETCH(sub), __VA_ARGS__)
 #undef atomic_fetch_and_explicit
-#define atomic_fetch_and_explicit(object, value, order) \
-    ATOMIC_STEP(ATOMIC_BUILTIN(__atomic_fetch_and, __c11_atomic_fetch_and)( \
-        (object), (value), (order)))
+#define atomic_fetch_and_explicit(...) \
+    ATOMIC_STEP(ATOMIC_FETCH(and), __VA_ARGS__)
 #undef atomic_fetch_or_explicit
-#define atomic_fetch_or_explicit(object, value, order) \
-    ATOMIC_STEP(ATOMIC_BUILTIN(__atomic_fetch_or, __c11_atomic_fetch_or)( \
-        (object), (value), (order)))
+#define atomic_fetch_or_explicit(...) \
+    ATOMIC_STEP(ATOMIC_FETCH(or), __VA_ARGS__)
 
 /* The weak one fails with another thread only: what else it may fail for no
  * schedule could say. */
 #undef atomic_compare_exchange_strong_explicit
-#define atomic_compare_exchange_strong_explicit(object, expected, desired, \
-                                                success, failure) \
-    ATOMIC_STEP(COMPARE_STRONG((object), (expected), (desired), (success), \
-                               (failure)))
+#define atomic_compare_exchange_strong_explicit(...) \
+    ATOMIC_STEP(COMPARE_STRONG, __VA_ARGS__)
 #undef atomic_compare_exchange_weak_explicit
 #define atomic_compare_exchange_weak_explicit \
     atomic_compare_exchange_strong_explicit
