@@ -82,17 +82,24 @@ void slab_return(unsigned class, void *const *blocks, size_t count)
         rested(run, length);
 }
 
-void slab_return_checked(unsigned class, void *block)
+/* By compare-and-swap, so that of two threads that free the same block one
+ * finds out.  `order`: of the swap. */
+static void leave_out(unsigned class, const void *block, uint8_t to,
+                      memory_order order)
 {
     _Atomic(uint8_t) *state = slab_state(class, block);
-    slab_add_dirty(size_classes[class].size);
-    /* Releases the block to take_range(); by compare-and-swap, so that of two
-     * threads that free the same block one finds out. */
     uint8_t out = BLOCK_OUT;
-    if (state == NULL || !atomic_compare_exchange_strong_explicit(
-                             state, &out, BLOCK_REST, memory_order_acq_rel,
-                             memory_order_relaxed))
+    if (state == NULL ||
+        !atomic_compare_exchange_strong_explicit(state, &out, to, order,
+                                                 memory_order_relaxed))
         slab_misuse_slow(class, block);
+}
+
+void slab_return_checked(unsigned class, void *block)
+{
+    slab_add_dirty(size_classes[class].size);
+    /* Releases the block to take_range(). */
+    leave_out(class, block, BLOCK_REST, memory_order_release);
     rested(page_map_descriptor(block), 1);
 }
 
@@ -122,9 +129,7 @@ void slab_mark_out(struct magazine *magazine)
 
 void slab_mark_away_one(unsigned class, const void *block)
 {
-    struct slab *slab = page_map_descriptor(block);
-    atomic_store_explicit(slab_judge(slab, class, block), BLOCK_AWAY,
-                          memory_order_relaxed);
+    leave_out(class, block, BLOCK_AWAY, memory_order_relaxed);
 }
 
 void slab_mark_out_one(unsigned class, const void *block)
