@@ -58,7 +58,7 @@ static uintptr_t span_end(span from)
  * page map leaves that grow_slow() or install() published. */
 static uintptr_t take(_Atomic(span) *from, unsigned units)
 {
-    span now = atomic_load_explicit(from, memory_order_acquire);
+    span now = atomic_load_explicit(from, memory_order_relaxed);
     span rest;
     do {
         if (span_units(now) < units)
@@ -66,7 +66,7 @@ static uintptr_t take(_Atomic(span) *from, unsigned units)
         rest = span_make(span_base(now) + (uintptr_t)units * UNIT_BYTES,
                          span_units(now) - units);
     } while (!atomic_compare_exchange_weak_explicit(
-        from, &now, rest, memory_order_acquire, memory_order_acquire));
+        from, &now, rest, memory_order_acquire, memory_order_relaxed));
     return span_base(now);
 }
 

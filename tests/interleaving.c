@@ -3,6 +3,8 @@
 
 #include "support.h"
 
+#include "weak_memory.h"
+
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -29,6 +31,7 @@ enum {
 struct schedule {
     unsigned first;
     unsigned stops[STOPS];
+    unsigned values; /* that loads have: as in weak_memory_begin() */
 };
 
 /* The steps of each thread so far, where the test sees them too. */
@@ -64,10 +67,14 @@ static struct turn *other_than(const struct turn *turn)
     return turn == &turns[0] ? &turns[1] : &turns[0];
 }
 
-void interleaving_step(void)
+int interleaving_thread(void)
 {
-    if (own == NULL)
-        return;
+    return own != NULL ? (int)(own - turns) : -1;
+}
+
+/* Before a step of the thread whose turn it is: the other's turn may be due. */
+static void count_step(void)
+{
     unsigned *count = &steps[own - turns];
     ++*count;
     if (stop == STOPS || own != &turns[now.first ^ (stop & 1)] ||
@@ -79,6 +86,13 @@ void interleaving_step(void)
         return;
     sem_post(&other->may_run);
     wait_for(&own->may_run);
+}
+
+int interleaving_step(void)
+{
+    if (own != NULL)
+        count_step();
+    return interleaving_thread();
 }
 
 /* Ends a turn behind the library's destructor, of which each access is a step
@@ -124,6 +138,7 @@ static void play(const struct interleaving *scenario)
 
     stay_on_this_processor();
     alarm(SECONDS_MAX);
+    weak_memory_watch_kernel();
     if (scenario->set_up != NULL)
         scenario->set_up();
     require(pthread_key_create(&end_key, end_turn) == 0);
@@ -134,6 +149,7 @@ static void play(const struct interleaving *scenario)
         require(pthread_create(&threads[i], NULL, take_turn, &turns[i]) == 0);
         wait_for(&ready);
     }
+    weak_memory_begin(now.values);
     sem_post(&turns[now.first].may_run);
     wait_for(&all_ended);
     for (int i = 0; i < 2; i++)
@@ -161,14 +177,16 @@ void fork_in_turn(interleaved_body *body)
 
 /* --- In the process of the test ------------------------------------------- */
 
-/* Where each is to say that it ends as misuse; NULL: it is not to end so. */
-static FILE *misuse;
+/* What each is to end with, and where it says so; NULL: it is not to end so. */
+static const char *fault;
+static FILE *report;
 
 /* Runs a schedule in the child of a fork, to the end. */
 _Noreturn static void play_in_child(const struct interleaving *scenario)
 {
-    if (misuse != NULL)
-        dup2(fileno(misuse), STDERR_FILENO);
+    if (report != NULL)
+        dup2(fileno(report), STDERR_FILENO);
+    signal(SIGSEGV, SIG_DFL); /* of which cmocka makes an exit */
     play(scenario);
     _exit(0);
 }
@@ -177,14 +195,14 @@ static bool ends_as_it_should(int status)
 {
     char text[256] = "";
 
-    if (misuse == NULL)
+    if (report == NULL)
         return status == 0;
-    rewind(misuse);
-    if (fgets(text, sizeof text, misuse) == NULL)
+    rewind(report);
+    if (fgets(text, sizeof text, report) == NULL)
         return false;
-    rewind(misuse);
-    assert_int_equal(ftruncate(fileno(misuse), 0), 0);
-    return status == SIGABRT && strstr(text, "double free") != NULL;
+    rewind(report);
+    assert_int_equal(ftruncate(fileno(report), 0), 0);
+    return status == SIGABRT && strstr(text, fault) != NULL;
 }
 
 static void run(const struct interleaving *scenario, struct schedule schedule)
@@ -192,6 +210,8 @@ static void run(const struct interleaving *scenario, struct schedule schedule)
     int status;
     pid_t child;
 
+    if (report != NULL)
+        schedule.values = WEAK_NEWEST;
     now = schedule;
     memset(steps, 0, 2 * sizeof *steps);
     fflush(NULL);
@@ -201,51 +221,73 @@ static void run(const struct interleaving *scenario, struct schedule schedule)
         play_in_child(scenario);
     assert_int_equal(waitpid(child, &status, 0), child);
     if (!ends_as_it_should(status))
-        fail_msg("wait status 0x%x with SCHEDULE=\"%u %u %u %u\"",
+        fail_msg("wait status 0x%x with SCHEDULE=\"%u %u %u %u %u\"",
                  (unsigned)status, schedule.first, schedule.stops[0],
-                 schedule.stops[1], schedule.stops[2]);
+                 schedule.stops[1], schedule.stops[2], schedule.values);
 }
 
-/* One change.  The other thread's length depends on where: *longest. */
+/* One change, with the newest values everywhere and the oldest ones at `count`
+ * places.  The other thread's length depends on where: *longest. */
 static unsigned run_with_one_change(const struct interleaving *scenario,
-                                    unsigned first, unsigned *longest)
+                                    unsigned first, unsigned count,
+                                    unsigned *longest)
 {
-    unsigned length;
-
     *longest = 0;
     for (unsigned at = 1;; at++) {
-        run(scenario, (struct schedule){first, {at}});
-        length = steps[first];
+        run(scenario, (struct schedule){first, {at}, WEAK_NEWEST});
+        unsigned length = steps[first];
         if (steps[!first] > *longest)
             *longest = steps[!first];
+        if (at % (1 + length / count) == 0)
+            run(scenario, (struct schedule){first, {at}, WEAK_OLDEST});
         if (at > length)
             return length;
     }
 }
 
-static void run_with_more_changes(const struct interleaving *scenario,
-                                  unsigned first, unsigned length,
-                                  unsigned longest, unsigned count)
+/* Two changes at all pairs of places, as often as `count` allows, with other
+ * values each time; or at `count` of the pairs. */
+static void run_with_two_changes(const struct interleaving *scenario,
+                                 unsigned first, unsigned length,
+                                 unsigned longest, unsigned count)
+{
+    struct random random = {first + 1};
+    unsigned pairs = length * longest;
+
+    for (unsigned i = 0; i < count; i++) {
+        unsigned pair = pairs <= count ? i % pairs
+                                       : (unsigned)random_below(&random, pairs);
+        unsigned values = pairs <= count ? i / pairs : i;
+        run(scenario,
+            (struct schedule){
+                first, {1 + pair % length, 1 + pair / length}, values});
+    }
+}
+
+static void run_with_three_changes(const struct interleaving *scenario,
+                                   unsigned first, unsigned length,
+                                   unsigned longest, unsigned count)
 {
     struct random random = {first + 1};
 
-    if ((uint64_t)length * longest <= count)
-        for (unsigned at = 1; at <= length; at++)
-            for (unsigned then = 1; then <= longest; then++)
-                run(scenario, (struct schedule){first, {at, then}});
-    else
-        for (unsigned i = 0; i < count; i++)
-            run(scenario,
-                (struct schedule){
-                    first,
-                    {1 + (unsigned)random_below(&random, length),
-                     1 + (unsigned)random_below(&random, longest)}});
-    for (unsigned i = 0; i < count / 2 && length > 1; i++) {
+    for (unsigned i = 0; i < count && length > 1; i++) {
         unsigned at = 1 + (unsigned)random_below(&random, length - 1);
         unsigned then = 1 + (unsigned)random_below(&random, longest);
         unsigned last = at + 1 + (unsigned)random_below(&random, length - at);
-        run(scenario, (struct schedule){first, {at, then, last}});
+        run(scenario, (struct schedule){first, {at, then, last}, i});
     }
+}
+
+static void run_in_orders_of(const struct interleaving *scenario,
+                             unsigned first, unsigned count)
+{
+    unsigned longest;
+    unsigned length = run_with_one_change(scenario, first, count, &longest);
+
+    if (length == 0 || longest == 0)
+        return;
+    run_with_two_changes(scenario, first, length, longest, count);
+    run_with_three_changes(scenario, first, length, longest, count / 2);
 }
 
 static void run_all_schedules(const struct interleaving *scenario)
@@ -259,18 +301,15 @@ static void run_all_schedules(const struct interleaving *scenario)
                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_ptr_not_equal(steps, MAP_FAILED);
     if (named != NULL) {
-        assert_int_equal(sscanf(named, "%u %u %u %u", &one.first, &one.stops[0],
-                                &one.stops[1], &one.stops[2]),
-                         4);
+        assert_int_equal(sscanf(named, "%u %u %u %u %u", &one.first,
+                                &one.stops[0], &one.stops[1], &one.stops[2],
+                                &one.values),
+                         5);
         run(scenario, one);
         return;
     }
-    for (unsigned first = 0; first < 2; first++) {
-        unsigned longest;
-        unsigned length = run_with_one_change(scenario, first, &longest);
-        if (length != 0 && longest != 0)
-            run_with_more_changes(scenario, first, length, longest, count / 2);
-    }
+    for (unsigned first = 0; first < 2; first++)
+        run_in_orders_of(scenario, first, count / 2);
     assert_int_equal(munmap(steps, 2 * sizeof *steps), 0);
 }
 
@@ -282,16 +321,18 @@ void assert_interleavings(const struct interleaving *scenario)
 void assert_interleavings_after(interleaved_body *first,
                                 const struct interleaving *scenario)
 {
-    misuse = NULL;
+    report = NULL;
     prelude = first;
     run_all_schedules(scenario);
 }
 
-void assert_interleavings_stop(const struct interleaving *scenario)
+void assert_interleavings_stop(const struct interleaving *scenario,
+                               const char *expected)
 {
-    misuse = tmpfile();
-    assert_non_null(misuse);
+    fault = expected;
+    report = tmpfile();
+    assert_non_null(report);
     prelude = NULL;
     run_all_schedules(scenario);
-    fclose(misuse);
+    fclose(report);
 }

@@ -3,16 +3,17 @@
  * Two threads in every order.
  *
  * The library's own code, built so that each access to an atomic object is a
- * step (interleaving_atomics.h), is run by two threads of which one goes on at
- * a time: the first up to a certain step, the other one up to a certain step of
+ * step (weak_memory_hooks.c), is run by two threads of which one goes on at a
+ * time: the first up to a certain step, the other one up to a certain step of
  * its own, and so on.  Each such schedule has a process of its own, which
  * begins in the same state, so that a fault comes again with its schedule.
  *
  * All schedules with one change of thread are run.  Of those with two and with
  * three, all or as many as are allowed, drawn with an even chance.
  *
- * Each step sees all steps before it: what weaker orders of memory could do is
- * for the thread sanitizer and the comments in the code.
+ * What a step sees of the other thread's is what C11 lets it see, or a part of
+ * that (weak_memory.h): in one schedule always the newest, in one always the
+ * oldest, in others by chance.
  */
 #ifndef INTERLEAVING_H
 #define INTERLEAVING_H
@@ -38,10 +39,28 @@ void assert_interleavings(const struct interleaving *scenario);
 void assert_interleavings_after(interleaved_body *prelude,
                                 const struct interleaving *scenario);
 
-/* Asserts that each ends it as a double free. */
-void assert_interleavings_stop(const struct interleaving *scenario);
+/* Asserts that each ends it, by a line that has `fault` in it, with the newest
+ * values only: two threads that free one block at the same moment are found out
+ * by as much as one sees of the other. */
+void assert_interleavings_stop(const struct interleaving *scenario,
+                               const char *fault);
 
 /* Forks in a body, and runs another one in the child, alone. */
 void fork_in_turn(interleaved_body *body);
+
+/* Writes to a block as whoever has it may: a data race, unless who had it
+ * before has released it to this thread. */
+static inline void use_block(void *block)
+{
+    *(volatile char *)block = 1;
+}
+
+/* --- for the hooks of the compiler --- */
+
+/* Which thread of an interleaving this is; -1: none. */
+int interleaving_thread(void);
+
+/* The same, in front of a step. */
+int interleaving_step(void);
 
 #endif

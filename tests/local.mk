@@ -168,23 +168,28 @@ TESTS += $(white_box_tests)
 
 # --- Tests of two threads in every order -------------------------------------
 
-# The parts once more, in steps; the stacks of C11 atomics, since what ck does
-# is one instruction.
+if INTERLEAVE
+# The parts once more, in steps, and what looks into blocks; the stacks of C11
+# atomics, since what ck does is one instruction.  In the place of the thread
+# sanitizer's own library stands %D%/weak_memory_hooks.c.
 interleaved_cflags = $(white_box_cflags) \
 	-UPARTYALLOC_STACK_C11 -DPARTYALLOC_STACK_C11=1 \
-	-UPARTYALLOC_CHECKS -DPARTYALLOC_CHECKS=1 \
-	-include $(srcdir)/%D%/interleaving_atomics.h
-interleaved_ldadd = %D%/libinterleaving.la %D%/libsupport.la \
-	%D%/libinterleaved.la $(CMOCKA_LIBS) $(PARTYALLOC_CORE_LIBADD)
+	-UPARTYALLOC_CHECKS -DPARTYALLOC_CHECKS=1 -fsanitize=thread
+interleaved_ldflags = $(AM_LDFLAGS) -fno-sanitize=thread
+interleaved_ldadd = %D%/libinterleaving.la %D%/libinterleaved.la \
+	%D%/libsupport.la $(CMOCKA_LIBS) $(PARTYALLOC_CORE_LIBADD)
 check_LTLIBRARIES += %D%/libinterleaved.la %D%/libinterleaving.la
-%C%_libinterleaved_la_SOURCES = $(src_libpartyalloc_core_la_SOURCES)
+%C%_libinterleaved_la_SOURCES = $(src_libpartyalloc_core_la_SOURCES) \
+	%D%/blocks.c %D%/slabs.c %D%/slabs.h
 %C%_libinterleaved_la_CFLAGS = $(interleaved_cflags)
-%C%_libinterleaving_la_SOURCES = %D%/interleaving.c %D%/interleaving.h \
-	%D%/interleaving_atomics.h %D%/slabs.c %D%/slabs.h
-%C%_libinterleaving_la_CFLAGS = $(interleaved_cflags)
+%C%_libinterleaving_la_SOURCES = %D%/data_race.c %D%/interleaving.c \
+	%D%/interleaving.h %D%/weak_memory.c %D%/weak_memory.h \
+	%D%/weak_memory_hooks.c
+%C%_libinterleaving_la_CFLAGS = $(white_box_cflags)
 
 interleaved_tests = \
 	%D%/interleaved_large \
+	%D%/interleaved_litmus \
 	%D%/interleaved_parts \
 	%D%/interleaved_slabs \
 	%D%/interleaved_threads
@@ -192,13 +197,28 @@ check_PROGRAMS += $(interleaved_tests)
 TESTS += $(interleaved_tests)
 
 %C%_interleaved_large_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_large_LDFLAGS = $(interleaved_ldflags)
 %C%_interleaved_large_LDADD = $(interleaved_ldadd)
+%C%_interleaved_litmus_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_litmus_LDFLAGS = $(interleaved_ldflags)
+%C%_interleaved_litmus_LDADD = $(interleaved_ldadd)
 %C%_interleaved_parts_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_parts_LDFLAGS = $(interleaved_ldflags)
 %C%_interleaved_parts_LDADD = $(interleaved_ldadd)
 %C%_interleaved_slabs_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_slabs_LDFLAGS = $(interleaved_ldflags)
 %C%_interleaved_slabs_LDADD = $(interleaved_ldadd)
 %C%_interleaved_threads_CFLAGS = $(interleaved_cflags)
+%C%_interleaved_threads_LDFLAGS = $(interleaved_ldflags)
 %C%_interleaved_threads_LDADD = $(interleaved_ldadd)
+
+# With SCHEDULES orders of two changes, instead of some hundred.
+interleavings: $(interleaved_tests)
+	for test in $(interleaved_tests); do \
+		SCHEDULES=$${SCHEDULES:-2000} ./$$test || exit 1; \
+	done
+PHONY_TARGETS += interleavings
+endif INTERLEAVE
 
 # --- Tests that load the library while they run ------------------------------
 
@@ -263,7 +283,7 @@ EXTRA_DIST += $(shell_tests) %D%/tap.sh
 
 # --- Longer runs, by targets of their own ------------------------------------
 
-PHONY_TARGETS += model stress interleavings fuzz mutants
+PHONY_TARGETS += model stress fuzz mutants
 
 # The lock-free parts as models that Spin looks through.
 model:
@@ -272,12 +292,6 @@ model:
 # Random loads with new random numbers, for STRESS_SECONDS.
 stress: %D%/random_load
 	LOAD_SECONDS=$${STRESS_SECONDS:-30} ./%D%/random_load
-
-# Two threads in SCHEDULES orders with two changes, instead of some hundred.
-interleavings: $(interleaved_tests)
-	for test in $(interleaved_tests); do \
-		SCHEDULES=$${SCHEDULES:-2000} ./$$test || exit 1; \
-	done
 
 # Sequences of calls that libFuzzer makes up, for FUZZ_SECONDS.
 fuzz:
