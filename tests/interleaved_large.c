@@ -27,8 +27,15 @@ static range unit_range(size_t unit)
     return range_make(((uintptr_t)base >> UNIT_SHIFT) + unit, 1, 0);
 }
 
+static void use(uintptr_t begin, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += UNIT)
+        use_block((void *)(begin + at));
+}
+
 static void give(size_t unit, size_t count)
 {
+    use((uintptr_t)base + unit * UNIT, count * UNIT);
     kept_give((uintptr_t)base + unit * UNIT, count * UNIT);
     /* Relaxed: the count is not to order anything else. */
     atomic_fetch_add_explicit(&given, count * UNIT, memory_order_relaxed);
@@ -38,6 +45,7 @@ static void take(size_t part, size_t count)
 {
     taken[part] = kept_take(count * UNIT, UNIT);
     taken_bytes[part] = taken[part] != 0 ? count * UNIT : 0;
+    use(taken[part], taken_bytes[part]);
 }
 
 static void map_units(void)
@@ -130,12 +138,21 @@ static void take_two_1(void)
     take(1, 2);
 }
 
+/* If the second is not there yet, or apart, what lies apart is joined. */
+static void give_first_and_take_two_0(void)
+{
+    give_first();
+    take_two_0();
+}
+
 static void take_and_give_back_1(void)
 {
     uintptr_t here = kept_take(2 * UNIT, UNIT);
 
-    if (here != 0)
-        kept_give(here, 2 * UNIT);
+    if (here == 0)
+        return;
+    use(here, 2 * UNIT);
+    kept_give(here, 2 * UNIT);
 }
 
 static void extend_0(void)
@@ -145,12 +162,14 @@ static void extend_0(void)
     taken[0] = kept_extend(2 * UNIT, &fresh);
     taken_bytes[0] = taken[0] != 0 ? 2 * UNIT : 0;
     require(taken[0] == 0 || fresh == UNIT);
+    use(taken[0], taken_bytes[0]);
 }
 
 static void take_unused_1(void)
 {
     taken[1] = kept_take_unused(UNIT, UNIT);
     taken_bytes[1] = taken[1] != 0 ? UNIT : 0;
+    use(taken[1], taken_bytes[1]);
 }
 
 static size_t dropped;
@@ -192,15 +211,27 @@ static void they_are_one(void)
     nothing_is_lost();
 }
 
+static void they_are_one_or_taken(void)
+{
+    if (taken[0] == 0)
+        they_are_one();
+    else
+        nothing_is_lost();
+}
+
 static void neighbours_that_are_given_at_once_are_joined(void **state)
 {
     struct interleaving two = {map_units, {give_first, give_second},
                                they_are_one};
+    struct interleaving wanted = {map_units,
+                                  {give_first_and_take_two_0, give_second},
+                                  they_are_one_or_taken};
     struct interleaving around = {have_the_second, {give_first, give_third},
                                   they_are_one};
 
     (void)state;
     assert_interleavings(&two);
+    assert_interleavings(&wanted);
     assert_interleavings(&around);
 }
 

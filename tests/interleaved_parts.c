@@ -558,6 +558,18 @@ static void take_magazine(void)
         use_magazine(magazines[1]);
 }
 
+static void give_and_take_magazine(void)
+{
+    give_magazine();
+    take_magazine();
+}
+
+/* What is counted meanwhile is not more than there is. */
+static void count_blocks(void)
+{
+    require(depot_totals().blocks <= 3 * (size_t)FULL);
+}
+
 static void drain_depot(void)
 {
     depot_drain_all();
@@ -585,6 +597,16 @@ static void a_magazine_is_given_while_one_is_taken(void **state)
 {
     struct interleaving scenario = {fill_the_depot,
                                     {give_magazine, take_magazine},
+                                    all_blocks_can_come_to_rest};
+
+    (void)state;
+    assert_interleavings(&scenario);
+}
+
+static void blocks_are_counted_while_a_magazine_moves(void **state)
+{
+    struct interleaving scenario = {fill_the_depot,
+                                    {give_and_take_magazine, count_blocks},
                                     all_blocks_can_come_to_rest};
 
     (void)state;
@@ -705,6 +727,7 @@ int main(void)
         cmocka_unit_test(two_take_metadata),
         cmocka_unit_test(metadata_is_reserved_while_some_is_taken),
         cmocka_unit_test(a_magazine_is_given_while_one_is_taken),
+        cmocka_unit_test(blocks_are_counted_while_a_magazine_moves),
         cmocka_unit_test(the_depot_is_drained_while_a_magazine_is_given),
         cmocka_unit_test(the_depot_is_drained_while_a_magazine_is_taken),
         cmocka_unit_test(single_blocks_are_given_while_some_are_taken),
