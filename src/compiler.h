@@ -9,27 +9,27 @@
 /* Part of the symbol map: visible to the title. */
 #define EXPORTED __attribute__((visibility("default")))
 
-/* On declarations of data of the library's own: addressed without the detour
- * that a symbol which others may replace would need. */
+/* On declarations of the library's own data: addressed without the indirection
+ * that an interposable symbol would need. */
 #define INTERNAL __attribute__((visibility("hidden")))
 
-/* Reached from one place, seldom: kept out of the caller's code. */
+/* Called from one place, rarely: kept out of the caller's code. */
 #define SLOW_PATH __attribute__((noinline, cold))
 
-/* A way that is not taken each time, but whose time counts: kept out of the
- * caller's code, and else compiled like any other. */
+/* A path that is not always taken, but whose time counts: kept out of the
+ * caller's code, and otherwise compiled like any other. */
 #define OUT_OF_LINE __attribute__((noinline))
 
 /* Inlined even where the compiler's cost model says no: fast paths. */
 #define FAST_PATH static inline __attribute__((always_inline))
 
-/* On the two functions that nearly all calls go to: each begins with a line of
- * the cache.  Where its instructions lie among these would else change with any
- * code before it, and with that its time by 5%. */
+/* On the two functions that nearly all calls go to: each begins on a cache
+ * line.  Otherwise any change to the code before one would shift it within the
+ * lines, and change its time by 5%. */
 #define FAST_ENTRY __attribute__((aligned(CACHE_LINE)))
 
-/* The distance at which two threads' writes do not disturb each other: two
- * lines, since x86-64 prefetches them in pairs. */
+/* The distance that avoids false sharing: two lines, since x86-64 prefetches
+ * them in pairs. */
 #define CACHE_LINE      64
 #define CACHE_LINE_PAIR 128
 

@@ -9,8 +9,8 @@
 /* Makes the memory of all trays present ahead of use. */
 void tray_reserve(void);
 
-/* Brings the single blocks of a class to rest; the second only when they are
- * those of its last call. */
+/* Brings the single blocks of a class to rest; the second only if they are the
+ * same as at its last call. */
 void tray_drain(unsigned class);
 void tray_drain_idle(unsigned class);
 

@@ -26,7 +26,7 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed);
 void large_free(void *block);
 
 /* Stops the process for a free at an address whose entry is ENTRY_LARGE_GONE: a
- * double free, unless a block that lives covers it by now. */
+ * double free, unless a live block covers it by now. */
 _Noreturn void large_free_gone(const void *pointer);
 
 /* The usable bytes of the block at such an address; stops the process, naming
@@ -37,11 +37,11 @@ size_t large_usable_size(const void *block, const char *what);
  * NULL: neither can be done, and nothing has changed. */
 void *large_resize(void *block, size_t size);
 
-/* Unmaps kept ranges: a piece, about 20 us, of what is over the bound, and with
- * `aged_too` of what has not been reused for a while; about so many bytes; or
- * all.  Returns the bytes. */
+/* Unmaps kept ranges: a piece, about 20 us, of what exceeds the bound, or with
+ * `aged_too` has not been reused for a while; about `bytes`; or all.  Returns
+ * the bytes. */
 size_t large_drop_step(bool aged_too);
-bool large_keeps_too_much(void); /* a hint, without a look */
+bool large_keeps_too_much(void); /* a hint: from the last step */
 size_t large_drop(size_t bytes);
 size_t large_drop_all(void);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Kept ranges for which there is no place: stacks without bound, which need no
- * memory.  They are not found by what they have, and only wait for a place or
- * for being unmapped in steps.
+ * Kept ranges for which there is no place: unbounded stacks, which need no
+ * memory.  These ranges are not searched; they wait for a place or to be
+ * unmapped in steps.
  */
 #ifndef PARTYALLOC_LARGE_OVERFLOW_H
 #define PARTYALLOC_LARGE_OVERFLOW_H
@@ -13,19 +13,19 @@
 
 enum overflow {
     OVERFLOW_WAITING,
-    /* The system did not unmap them.  Their pages have been given back. */
+    /* The system refused to unmap them.  Their pages have been given back. */
     OVERFLOW_REFUSED,
     OVERFLOW_COUNT,
 };
 
-/* Puts a range, whose part of the page map exists. */
+/* Pushes a range, whose page map leaves exist. */
 void overflow_push(enum overflow stack, range new);
 
-/* Takes the one that was put last; 0: there is none.  Its age is not known, and
- * it counts as used. */
+/* Pops the last one pushed; 0: there is none.  Its age is not known, and it
+ * counts as used. */
 range overflow_pop(enum overflow stack);
 
-/* The bytes of all, in both. */
+/* The bytes of all ranges in both. */
 size_t overflow_bytes(void);
 
 #endif

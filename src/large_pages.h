@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pages ahead of use.  New pages cost a fault each, or a good part less in one
+ * Pages ahead of use.  New pages cost a fault each, or a good deal less in one
  * call.  But a title need not write all that it allocates.  So blocks on new
- * pages are samples: at their free it shows whether all pages had been written;
- * of the first one of all also before.  While that was so for the last one, the
- * pages of further blocks are made present at once; one in 16 of them goes on
- * being a sample.
+ * pages are samples: whether all pages were written is checked at their free;
+ * for the very first one also before.  As long as the last sample was written,
+ * the pages of further blocks are made present at once; one in 16 of these
+ * blocks remains a sample.
  */
 #ifndef PARTYALLOC_LARGE_PAGES_H
 #define PARTYALLOC_LARGE_PAGES_H
@@ -13,8 +13,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Makes the pages of a block present if that is worth while, of which the first
- * `fresh` bytes are new.  False: the block is a sample. */
+/* Makes the new pages of a block present, its first `fresh` bytes, if that is
+ * worthwhile.  False: the block is a sample. */
 bool pages_come(void *block, size_t fresh, size_t usable);
 
 /* Judges a sample that is freed. */

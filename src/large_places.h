@@ -2,8 +2,8 @@
 /*
  * The places of kept ranges, a word each.  Neighbours are joined when they are
  * put.  All changes of a word are compare-and-swaps that both acquire and
- * release: what the last user of a range wrote there happens before it is the
- * next one's, by whatever joins and cuts.
+ * release: what the last user of a range wrote there happens before the next
+ * user has it, through any joins and cuts.
  */
 #ifndef PARTYALLOC_LARGE_PLACES_H
 #define PARTYALLOC_LARGE_PLACES_H
@@ -17,13 +17,13 @@
 enum { PLACE_COUNT = 256 };
 
 struct places {
-    /* How many ranges have been put.  Beside the lowest places: who puts one
-     * writes to their line anyway. */
+    /* How many ranges have been put.  Beside the lowest places: whoever puts
+     * one writes to their line anyway. */
     _Alignas(CACHE_LINE_PAIR) _Atomic(unsigned) puts;
     _Atomic(range) kept[PLACE_COUNT];
 
-    /* Places from this one on have never been used.  Relaxed: who misses a new
-     * one does without it. */
+    /* Places from this one on have never been used.  Relaxed: whoever misses a
+     * new one does without it. */
     _Alignas(CACHE_LINE_PAIR) _Atomic(unsigned) end;
     /* Neighbours may lie apart. */
     _Atomic(bool) apart;
@@ -31,7 +31,7 @@ struct places {
 
 extern INTERNAL struct places large_places;
 
-/* A range that was seen at a place; an empty one: none was. */
+/* A range seen at a place; an empty one: none was. */
 struct seen {
     range what;
     unsigned place;
@@ -57,13 +57,13 @@ static inline bool place_replace(unsigned place, range before, range after)
         memory_order_relaxed);
 }
 
-/* Puts a range, joined with its neighbours.  Where all places are taken, the
- * shortest range of all has to give way.  Returns the range that has no place
- * now; 0: none. */
+/* Puts a range, joined with its neighbours.  When all places are taken, the
+ * shortest range of all has to give way.  Returns the range left without a
+ * place; 0: none. */
 range places_put(range new);
 
-/* Joins neighbours that lie apart, if there may be any.  *lost: a range that
- * has no place now.  Whether there were any. */
+/* Joins neighbours that lie apart, if there may be any.  *lost: a range left
+ * without a place.  Returns whether there were any. */
 bool places_rejoin(range *lost);
 
 #endif

@@ -3,9 +3,9 @@
  * A kept range in one word, for compare-and-swap: its base and its length, both
  * in units, whether it is unused, and when it was freed or mapped.  0: none.
  *
- * The word says all there is to know of the range.  So a word that has been
- * away and come back means the same range as before, and whoever replaces it
- * owns what the replacement leaves out.
+ * The word says all there is to know of the range.  So there is no ABA problem:
+ * a word that comes back means the same range as before, and whoever replaces
+ * it owns what the replacement leaves out.
  */
 #ifndef PARTYALLOC_LARGE_RANGE_H
 #define PARTYALLOC_LARGE_RANGE_H
@@ -25,7 +25,7 @@ enum {
     RANGE_AGE_AHEAD = 64,
     RANGE_SINCE_BITS = 12,
     RANGE_UNUSED_BITS = 1,
-    /* What a base leaves: with addresses of 47 bits 20, 64 GiB. */
+    /* What a base leaves: 20 with addresses of 47 bits, 64 GiB. */
     RANGE_LENGTH_BITS = 64 - (ADDRESS_BITS - UNIT_SHIFT) - RANGE_UNUSED_BITS -
                         RANGE_SINCE_BITS,
     RANGE_LENGTH_SHIFT = RANGE_SINCE_BITS + RANGE_UNUSED_BITS,
@@ -80,8 +80,8 @@ static inline range part(range whole, uint64_t base, uint64_t end)
     return base == end ? 0 : range_make(base, end - base, whole);
 }
 
-/* Two neighbours as one, which has the age of the longer one: what is used
- * now and then does not keep much that is not. */
+/* Two neighbours as one, which has the age of the longer one: a part in
+ * occasional use does not keep a larger one that is not. */
 static inline range joined(range low, range high)
 {
     CHECK(end_of(low) == base_of(high) && is_unused(low) == is_unused(high));
@@ -96,7 +96,7 @@ static inline bool can_join(range low, range high)
            units_of(low) + units_of(high) <= RANGE_LENGTH_MAX;
 }
 
-/* The highest base at which a range has as many units; 0: it has not. */
+/* The highest base at which a range has `units` units; 0: there is none. */
 static inline uint64_t fit(range from, uint64_t units, uint64_t alignment)
 {
     if (from == 0 || units_of(from) < units)

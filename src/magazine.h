@@ -3,12 +3,11 @@
  * The magazine: a fixed array of block addresses, the currency between the
  * thread caches, the depot and the slabs.
  *
- * Owner:     one thread cache, or the depot.  Detached from the one before it
- *            is given to the other: never in two places (I2).
- * Readers:   the owner; partyalloc_get_stats() looks at addresses of slots,
- *            not into magazines.
- * Memory:    type-stable (metadata), aligned to its size, so that a pointer to
- *            one of its slots tells the magazine.
+ * Owner: one thread cache, or the depot.  Detached from one before it is given
+ * to the other: never in two places (I2).  Readers: the owner;
+ * partyalloc_get_stats() reads only addresses of slots, not magazines.  Memory:
+ * type-stable (metadata), aligned to its size, so that a pointer to one of its
+ * slots gives the magazine.
  */
 #ifndef PARTYALLOC_MAGAZINE_H
 #define PARTYALLOC_MAGAZINE_H
@@ -29,10 +28,10 @@ struct magazine {
     struct stack_node node; /* while in the depot */
     struct magazine *next;  /* while on a list of one cache */
     size_t count;           /* while not loaded in a cache: full slots */
-    void *bottom;           /* always NULL: what a top below slot 0 shows */
+    void *bottom;           /* always NULL: where top points when it is empty */
     void *slots[MAGAZINE_SLOTS];
-    /* Of blocks that are AWAY: where the slabs keep their states, so that who
-     * takes the magazine need not look each of them up. */
+    /* Of blocks that are AWAY: where the slabs keep their states, so that the
+     * taker of the magazine need not look each of them up. */
     _Atomic(uint8_t) *states[MAGAZINE_SLOTS];
     char padding[MAGAZINE_BYTES - MAGAZINE_HEADER_BYTES -
                  2 * MAGAZINE_SLOTS * sizeof(void *)];
@@ -49,7 +48,7 @@ _Static_assert(offsetof(struct magazine, slots) ==
                    offsetof(struct magazine, bottom) + sizeof(void *),
                "the sentinel lies below slot 0");
 
-/* The place in `states` that goes with a slot. */
+/* The entry of `states` that belongs to a slot. */
 static inline _Atomic(uint8_t) **magazine_state(void **slot)
 {
     return (_Atomic(uint8_t) **)(void *)(slot + MAGAZINE_SLOTS);

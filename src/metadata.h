@@ -3,7 +3,7 @@
  * Memory for partyalloc's own structures: slab descriptors, magazines, thread
  * caches.  Zeroed, never unmapped and never handed out twice, so that a stale
  * pointer to a structure still points to one (type-stable; I7 of
- * doc/concurrency.md, which all such numbers in comments refer to).
+ * doc/concurrency.md, to which all such numbers in comments refer).
  */
 #ifndef PARTYALLOC_METADATA_H
 #define PARTYALLOC_METADATA_H

@@ -14,8 +14,8 @@ bool option_checked(void);
 bool option_huge_pages(void);
 size_t option_cache_bytes(void);
 
-/* Whether allocate and free leave it to upkeep to give memory back: a title
- * that has reserved memory wants no kernel call from them. */
+/* Whether allocate and free leave giving memory back to upkeep: a title that
+ * has reserved memory wants no kernel calls from them. */
 bool option_quiet(void);
 void options_be_quiet(void);
 

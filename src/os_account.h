@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the system layer has mapped and the cap on it, and its calls.  A part of
+ * What the system layer has mapped, the cap on it, and its calls.  A part of
  * that layer: the others see the sums through os.h.
  *
  * Bytes are multiples of OS_MAP_ALIGNMENT.
@@ -14,20 +14,20 @@
 /* Counts a kernel call. */
 void account_call(void);
 
-/* Takes bytes out of the cap before they are mapped, so that threads that map
- * at once cannot pass it together.  False: there is no room. */
+/* Charges bytes to the cap before they are mapped, so that threads mapping at
+ * once cannot exceed it together.  False: there is no room. */
 bool account_begin(size_t bytes);
 
-/* How that ended: whether they are mapped. */
+/* Ends that: whether the bytes are mapped. */
 void account_end(size_t bytes, bool done);
 
-/* So many more are mapped, whatever the cap. */
+/* Counts more bytes as mapped, whatever the cap. */
 void account_more(size_t bytes);
 
-/* They are no more. */
+/* Counts bytes as unmapped. */
 void account_unmapped(size_t bytes);
 
-/* So many are mapped twice, until they have been moved: they count once. */
+/* Bytes that are mapped twice until they have been moved: they count once. */
 void account_moving(size_t bytes);
 void account_moved(size_t bytes);
 

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The page map: what every address of the process is to us.
+ * The page map: what every address of the process means to the allocator.
  *
  * Two levels.  The root has one slot for each 4 GiB of the user address space
  * (ADDRESS_BITS), a leaf one entry and one descriptor for each unit of 64 KiB.
  * Leaves are made when first needed and live as long as the process.
  *
- * An entry is one word that answers the two questions of a free in one load:
+ * An entry is one word that answers the two questions of a free (whose, and of
+ * which class) in one load:
  *
  *     0            not ours
  *     ENTRY_LARGE  the first unit of a live large block
@@ -46,11 +47,11 @@ enum {
 };
 
 /*
- * Written before the block's address is given out, so that whoever rightly
- * frees the block sees it; a stray pointer's reader sees old or new.  On a
- * weakly ordered processor that may be a slab's entry without a descriptor, for
- * as long as the slab is being made: the process stops then by a segmentation
- * fault.
+ * Written before the block's address is handed out, so that whoever rightly
+ * frees the block sees it; whoever follows a stray pointer sees old or new
+ * values.  On a weakly ordered processor that may be a slab's entry without its
+ * descriptor, while the slab is being made: the process then stops with a
+ * segmentation fault.
  */
 struct page_map_leaf {
     _Atomic(uint32_t) entries[LEAF_UNITS];
@@ -117,10 +118,10 @@ FAST_PATH void *page_map_descriptor(const void *pointer)
 }
 
 /*
- * The leaf that most blocks of a thread are in.  To compare with its slot finds
- * all that must be found of a pointer in one step: addresses that are
- * misaligned, not in user space, or of no leaf, and those of other leaves, for
- * which the root has to be asked.
+ * The leaf that most blocks of a thread are in.  Comparing with its slot makes
+ * all checks of a pointer in one step: it finds addresses that are misaligned,
+ * not in user space, or of no leaf, and those of other leaves, which go through
+ * the root.
  */
 struct page_map_home {
     uint64_t slot;
@@ -139,7 +140,7 @@ FAST_PATH bool page_map_is_home(const struct page_map_home *home,
     return page_map_slot((uintptr_t)pointer) == home->slot;
 }
 
-/* Moves to the leaf of a block. */
+/* Makes the leaf of a block the home. */
 static inline void page_map_settle(struct page_map_home *home,
                                    const void *block)
 {
@@ -149,8 +150,9 @@ static inline void page_map_settle(struct page_map_home *home,
     home->slot = page_map_slot((uintptr_t)block);
 }
 
-/* Replaces the descriptor of such an address, if it is still `before`.
- * Relaxed: who replaces it has the range, and learns of it by the pointer. */
+/* Replaces the descriptor of an address whose entry is not 0, if it is still
+ * `before`.  Relaxed: whoever replaces it has the range, and knows of it
+ * through the pointer. */
 static inline bool page_map_replace(const void *pointer, void *before,
                                     void *after)
 {
@@ -176,12 +178,12 @@ static inline uint32_t page_map_slab_entry(uint32_t owner, unsigned class)
 }
 
 /* Makes the leaves of a range, so that page_map_set() cannot fail there.
- * Returns false when the memory cannot be had. */
+ * Returns false when out of memory. */
 bool page_map_reserve(uintptr_t base, size_t bytes);
 
 /* Maps zeroed memory at a multiple of `alignment` (os_map_aligned()), and makes
- * the leaves that it needs.  NULL: one of the two cannot be had.  In this
- * order: leaves stay, so that there may be none for what cannot be mapped. */
+ * the leaves that it needs.  NULL: out of memory for either.  In this order,
+ * since leaves stay for ever: none is to be made for what cannot be mapped. */
 void *page_map_obtain(size_t bytes, size_t alignment);
 
 /* Enters `units` units from `base`, whose leaves exist. */

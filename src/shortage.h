@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * When memory has run out, at a cap or a limit of the system: the measures that
- * may make room, one after the other, between tries.
+ * When memory has run out, at a cap or a system limit: the measures that may
+ * make room, tried one after the other.
  *
  *     struct shortage shortage = shortage_of_small();
  *     do
@@ -17,18 +17,19 @@
 struct cache;
 
 struct shortage {
-    size_t bytes;               /* that are lacking */
+    size_t bytes;               /* lacking */
     const struct measure *next; /* NULL: none can help */
-    unsigned turns;             /* that it has had, with the one that it has */
-    struct cache *flushed;      /* behind this one caches may have something */
+    unsigned turns;             /* of that measure, the current one included */
+    struct cache *flushed;      /* caches after this one may have something */
 };
 
-/* Of a small block; of so many bytes, for a large block, for one that grows by
- * them, or to reserve. */
+/* Of a small block; of `bytes`, for a large block, for one that grows by them,
+ * or for a reservation. */
 struct shortage shortage_of_small(void);
 struct shortage shortage_of(size_t bytes);
 
-/* Takes a measure.  False: all have been, or none can be enough. */
+/* Takes a measure.  False: all have been taken, or all together would not do.
+ */
 bool shortage_relieve(struct shortage *shortage);
 
 #endif

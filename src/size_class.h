@@ -18,12 +18,12 @@
 
 enum {
     GRANULE_SHIFT = 4,
-    GRANULE = 1 << GRANULE_SHIFT, /* the distance of the small classes */
+    GRANULE = 1 << GRANULE_SHIFT, /* the step of the linear classes */
     LINEAR_SHIFT = 7,
     LINEAR_MAX = 1 << LINEAR_SHIFT, /* largest size of the linear part */
     LINEAR_COUNT = LINEAR_MAX / GRANULE,
     STEP_SHIFT = 2,
-    STEPS = 1 << STEP_SHIFT, /* classes to a doubling */
+    STEPS = 1 << STEP_SHIFT, /* classes per doubling */
     SMALL_MAX_SHIFT = 18,
     SMALL_MAX = 1 << SMALL_MAX_SHIFT, /* largest size of a class */
     CLASS_COUNT = LINEAR_COUNT + (SMALL_MAX_SHIFT - LINEAR_SHIFT) * STEPS,

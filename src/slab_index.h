@@ -4,7 +4,7 @@
  * of them: a lock-free radix tree of 64-bit words.
  *
  * The lowest numbers are refilled first and the highest are purged first, so
- * that live blocks gather at one end and whole slabs come free at the other.
+ * that live blocks gather at one end and whole slabs become free at the other.
  */
 #ifndef PARTYALLOC_SLAB_INDEX_H
 #define PARTYALLOC_SLAB_INDEX_H
@@ -34,12 +34,12 @@ bool slab_index_insert(unsigned class, struct slab *slab, uint32_t *number);
 void slab_index_add(unsigned class, enum slab_set set, uint32_t number);
 
 /* Takes the slab of the lowest or the highest number out of a set.  NULL when
- * the set is empty, or when other threads were first a few times. */
+ * the set is empty, or when other threads were faster a few times. */
 struct slab *slab_index_take_lowest(unsigned class, enum slab_set set);
 struct slab *slab_index_take_highest(unsigned class, enum slab_set set);
 
-/* Slabs made of a class, and the slab of a number below that; NULL while it
- * is being made.  A slab that has no address space yet is held. */
+/* The count of slabs made of a class, and the slab of a number below that; NULL
+ * while it is being made.  A slab that has no address space yet is held. */
 uint32_t slab_index_count(unsigned class);
 struct slab *slab_index_get(unsigned class, uint32_t number);
 

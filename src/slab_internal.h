@@ -22,31 +22,29 @@ enum {
 };
 
 /*
- * Owner:   nobody; `held` says whether somebody has the right to take blocks: a
- *          cache, a purge, or who gives its addresses up, and as long as it has
- *          none nobody.  It is taken by compare-and-swap, so fills and purges
- *          of one slab exclude each other, and nobody ever waits: who does not
- *          get it goes to another slab (I5).
- * Readers: everybody who frees.
- * Memory:  type-stable (metadata).
+ * Owner: nobody; `held` says whether somebody has the right to take blocks: a
+ * cache, a purge, or who retires it; while it has no addresses it stays set.
+ * It is taken by compare-and-swap, so fills and purges of one slab exclude each
+ * other, and nobody ever waits: whoever fails goes to another slab (I5).
+ * Readers: everybody who frees.  Memory: type-stable (metadata).
  */
 struct slab {
-    /* On a line of its own, that all who free read: constant while the slab has
-     * addresses. */
+    /* On a cache line of its own, read by all who free: constant while the slab
+     * has addresses. */
     uintptr_t base;
     uint32_t number;
     uint32_t class;
     _Atomic(bool) reserved; /* pages are to stay */
-    _Atomic(bool) placed;   /* the base is known, and whether it is reserved */
-    /* Who holds it for single blocks; NULL: nobody does.  Only a holder enters
-     * itself and takes itself out, so for everyone else it is just not them. */
+    _Atomic(bool) placed;   /* `base` and `reserved` are valid */
+    /* Who holds it for single blocks; NULL: nobody does.  A holder sets and
+     * clears only itself, so others need to see only that it is not they. */
     _Atomic(struct slab_source *) holder;
 
     /* Shared. */
     _Alignas(CACHE_LINE) _Atomic(bool) held;
     _Atomic(uint32_t) resting;   /* blocks at rest */
-    _Atomic(uint32_t) purge_at;  /* as many at rest make it dirty */
-    _Atomic(uint32_t) dirty_age; /* the age when it came to be that */
+    _Atomic(uint32_t) purge_at;  /* so many at rest make it dirty */
+    _Atomic(uint32_t) dirty_age; /* the age when it became dirty */
     _Atomic(uint32_t) carved;    /* blocks made; only the holder writes */
     /* Threads that make pages of it present without holding it: it keeps its
      * addresses meanwhile. */
@@ -58,7 +56,7 @@ struct slab {
     uint32_t present;       /* bytes from base that were made present */
     struct slab *next_held; /* by the same source */
     /* A bit for each block at rest that is not counted in `resting`: the
-     * holder's alone, to be taken without a look at what others do. */
+     * holder's alone, to be taken without synchronisation. */
     _Atomic(uint64_t) local_free;
     uint64_t local_all;          /* a bit for each block carved */
     /* Bits set in `purged`; only the holder writes. */
@@ -74,43 +72,43 @@ struct slab {
 struct slab_sums {
     _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) carved_blocks;
     _Atomic(uint64_t) carved_bytes;
-    /* Bytes of blocks at rest less bytes of pages given back.  The parts of
-     * pages behind the last block of a slab are given back too, so this can
-     * be less than what it stands for, even negative. */
+    /* Bytes of blocks at rest less bytes of pages given back.  What lies in
+     * pages behind the last block of a slab is given back too, so this can be
+     * too low, even negative. */
     _Atomic(int64_t) dirty_bytes;
     _Atomic(uint64_t) purged_bytes;
-    _Atomic(uint64_t) peak_bytes;     /* carved and not resting, at the most */
+    _Atomic(uint64_t) peak_bytes;     /* carved and not resting, at the peak */
     _Atomic(uint64_t) reserved_bytes; /* of slabs whose pages are to stay */
     _Atomic(uint64_t) slabs_made;
     _Atomic(uint64_t) placed_bytes;   /* of slabs that have addresses */
 };
 extern INTERNAL struct slab_sums slab_sums;
 
-/* Takes and gives up the right to take blocks from a slab.  Giving up enters
- * it in the sets where it belongs. */
+/* Takes and gives up the right to take blocks from a slab.  Giving it up enters
+ * the slab in the sets where it belongs. */
 bool slab_hold(struct slab *slab);
 void slab_unhold(struct slab *slab);
 
 /* A slab for a source to take blocks from, held; NULL: out of memory. */
 struct slab *slab_choose(struct slab_source *source, unsigned class);
 
-/* The lowest slab that nobody holds, held, if as many blocks rest there and all
- * its pages are there; NULL: it is not so, or it is not to be had at once, or
+/* The lowest available slab, now held, if `wanted` blocks rest there and all
+ * its pages are there; NULL: otherwise, or if another thread was first, or if
  * it is not reserved and others are. */
 struct slab *slab_choose_rested(const struct slab_source *source,
                                 unsigned class, size_t wanted);
 
-/* Carves up to `wanted` blocks that were not there before. */
+/* Carves up to `wanted` new blocks. */
 size_t slab_carve(struct slab *slab, void **blocks, size_t wanted);
 
-/* Counts what rests in `local_free` like everything else. */
+/* Moves what rests in `local_free` to the shared count. */
 void slab_share_local(struct slab *slab);
 
 /* Enters a slab that nobody holds in the sets where it belongs. */
 void slab_list(struct slab *slab);
 
-/* The pages that were given back and not used since.  Relaxed: to others than
- * the holder a hint. */
+/* The pages that were given back and not used since.  Relaxed: a hint to all
+ * but the holder. */
 static inline uint32_t slab_purged_pages(const struct slab *slab)
 {
     return atomic_load_explicit(&slab->purged_pages, memory_order_relaxed);
@@ -128,10 +126,10 @@ static inline void slab_add_dirty(int64_t bytes)
                               memory_order_relaxed);
 }
 
-/* Notes that pages of a byte range are in use again.  The holder's. */
+/* Notes that pages of a byte range are in use again.  For the holder. */
 void slab_pages_used(struct slab *slab, uint32_t start, uint32_t end);
 
-/* Bytes carved and not at rest, about; and notes them for the peak. */
+/* About the bytes carved and not at rest; and notes them for the peak. */
 uint64_t slab_used_bytes(void);
 void slab_sample_peak(void);
 
@@ -144,7 +142,7 @@ static inline size_t slab_bytes(const struct slab *slab)
 void slab_list_dirty(struct slab *slab);
 
 /* Sets when a slab is next worth a look for free pages, after one that found
- * `resting` blocks at rest.  The holder's. */
+ * `resting` blocks at rest.  For the holder. */
 void slab_expect_purge(struct slab *slab, uint32_t resting);
 
 #endif

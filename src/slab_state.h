@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* From the address of a block to its state; inlined, since every block that a
- * thread frees for another one goes this way. */
+/* From the address of a block to its state; inlined, since every free of
+ * another thread's block needs it. */
 #ifndef PARTYALLOC_SLAB_STATE_H
 #define PARTYALLOC_SLAB_STATE_H
 
 #include "slab_internal.h"
 
-/* Where in its slab a block of a class lies.  A slab of one unit begins where
- * the unit does, so nothing of it need be read. */
+/* The offset of a block in its slab.  A slab of one unit begins where the unit
+ * does, so it need not be read. */
 FAST_PATH uint32_t slab_offset(const struct slab *slab, unsigned class,
                                const void *pointer)
 {
@@ -35,7 +35,8 @@ FAST_PATH _Atomic(uint8_t) *slab_state(unsigned class, const void *pointer)
     return slab_state_in(page_map_descriptor(pointer), class, pointer);
 }
 
-/* The slab of a block, which is likely that of the last one, if there was. */
+/* The slab of a block, probably that of the last one, `last`, if there was one.
+ */
 FAST_PATH struct slab *slab_of(unsigned class, const void *block,
                                struct slab *last)
 {

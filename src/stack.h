@@ -3,15 +3,15 @@
  * A lock-free stack of type-stable nodes: Concurrency Kit's ck_stack, behind
  * the four operations that partyalloc needs.  The only file that includes ck.
  *
- * What the users of a stack must keep (doc/concurrency.md has the reasons):
+ * What users of a stack must observe (doc/concurrency.md has the reasons):
  *
  * - Nodes are never unmapped: a pop reads the link of a node that another
  *   thread may have taken meanwhile.
- * - Push and single pop only.  ck's batch pop leaves the generation alone, so
- *   that a pop under way at the same time could succeed on a stale link.
+ * - Push and single pop only. ck's batch pop leaves the generation alone, so
+ *   that a concurrent pop could succeed on a stale link.
  *
  * ThreadSanitizer sees neither ck's assembly nor the generation that makes the
- * stale read harmless.  For the checkers a second backend does the same on C11
+ * stale read harmless.  For race checkers a second backend does the same on C11
  * atomics (configure --with-stack-backend=c11).
  */
 #ifndef PARTYALLOC_STACK_H
@@ -44,17 +44,17 @@ struct stack {
 };
 
 /* One try of a push.  Publishes the node and all that its owner wrote before;
- * pairs with stack_try_pop().  False: another thread was first. */
+ * pairs with stack_try_pop().  False: lost a race. */
 static inline bool stack_try_push(struct stack *stack, struct stack_node *node)
 {
-    /* ck orders stores only; what the owner of the node has read must also be
-     * done with (no instruction on x86-64). */
+    /* ck orders stores only; the owner's reads of the node must be done as well
+     * (no instruction on x86-64). */
     ck_pr_fence_release();
     return ck_stack_trypush_mpmc(&stack->head, &node->link);
 }
 
 /* One try of a pop.  *node is the node, or NULL when the stack is empty.
- * Observes what stack_try_push() published.  False: another was first. */
+ * Observes what stack_try_push() published.  False: lost a race. */
 static inline bool stack_try_pop(struct stack *stack, struct stack_node **node)
 {
     ck_stack_entry_t *entry = NULL;
@@ -68,7 +68,7 @@ static inline bool stack_try_pop(struct stack *stack, struct stack_node **node)
     return done;
 }
 
-/* The uppermost node at this moment, for a prefetch: another thread may have it
+/* The top node at this moment, for a prefetch: another thread may have it
  * already.  NULL: there is none. */
 static inline void *stack_peek(struct stack *stack)
 {
@@ -84,7 +84,7 @@ struct stack_node {
 };
 
 /* The head: an address and a generation of 17 or 16 bits above it.  Enough for
- * a checker's run, too few for a title's. */
+ * a race checker's run, too few for a title's. */
 struct stack {
     _Alignas(16) _Atomic(uint64_t) head;
 };
@@ -131,7 +131,7 @@ static inline bool stack_try_pop(struct stack *stack, struct stack_node **node)
 
 #endif
 
-/* Pushes; returns how often another thread was first. */
+/* Pushes; returns how many races it lost. */
 static inline unsigned stack_push(struct stack *stack, struct stack_node *node)
 {
     unsigned retries = 0;
@@ -140,7 +140,7 @@ static inline unsigned stack_push(struct stack *stack, struct stack_node *node)
     return retries;
 }
 
-/* Pops, NULL when empty; adds to *retries how often another was first. */
+/* Pops, NULL when empty; adds to *retries how many races it lost. */
 static inline struct stack_node *stack_pop(struct stack *stack,
                                            unsigned *retries)
 {

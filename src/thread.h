@@ -11,20 +11,20 @@
 /*
  * The calling thread's bins; the library's only thread-local variable, since
  * room in the static TLS block is scarce for libraries loaded by dlopen.
- * Never NULL: a thread without a cache has bins in which everything misses,
- * so that the fast paths need no test of their own for it.
+ * Never NULL: a thread without a cache has bins in which everything misses, so
+ * that the fast paths need no test for it.
  */
 extern _Thread_local struct bins *thread_bins
     __attribute__((tls_model("initial-exec")));
 
 /*
- * The calling thread's cache, entered; made, or taken over from a thread that
- * ended, if it has none.  NULL: out of metadata; the next call tries again.  To
- * be ended by thread_leave().
+ * The calling thread's cache, entered; if it has none, one is made or taken
+ * over from a thread that ended.  NULL: out of metadata; the next call tries
+ * again.  To be followed by thread_leave().
  *
- * A thread whose end we have seen already (a destructor that runs later frees
- * something), or of whose end we shall not hear (no pthread key was left), or
- * whose cache is claimed, gets another one for this one call.
+ * A thread whose end we have seen already (a later destructor frees something),
+ * or of whose end we shall not hear (no pthread key was left), or whose cache
+ * is claimed, borrows a cache for this one call.
  */
 static inline struct cache *thread_enter(void);
 static inline void thread_leave(struct cache *cache);
@@ -34,7 +34,7 @@ void thread_flush(void);
 
 /* --- Inlined -------------------------------------------------------------- */
 
-/* The two for a thread that has no cache for good, or not now. */
+/* The same for a thread that has no cache of its own, or cannot use it now. */
 struct cache *thread_enter_slow(void);
 void thread_leave_slow(struct cache *cache);
 

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The thread cache: what serves nearly every allocate and free, with no lock,
- * no atomic read-modify-write and no call.
+ * The thread cache: serves nearly every allocate and free, with no lock, no
+ * atomic read-modify-write and no call.
  *
  * For each size class a cache has a bin of two loaded magazines.  Blocks are
  * allocated from `own`.  A freed block goes back there when it lies in a slab
- * that this cache holds or held last; otherwise to `foreign`, which is only
- * ever handed on whole, so that two threads do not come to write into one
- * cache line by way of each other's blocks.
+ * that this cache owns; otherwise to `foreign`, which is only ever handed on
+ * whole, so that freeing each other's blocks does not bring two threads to
+ * write to one cache line.
  *
  * Owner:     one thread at a time, or nobody (thread_cache_idle.c).  What the
  *            fast paths do not touch: whoever has entered it.
@@ -29,11 +29,11 @@
 #include "slab.h"
 #include "slab_state.h"
 
-/* The open end of a loaded magazine.  Never NULL: what has no magazine has
- * the shared empty one, whose top shows NULL and is at its limit. */
+/* The open end of a loaded magazine.  Never NULL: a cursor without a magazine
+ * has the shared empty one, whose top points to NULL and is at its limit. */
 struct cursor {
-    _Atomic(void **) top; /* the uppermost full slot; below slot 0: bottom */
-    void **limit;         /* the uppermost slot that may be filled */
+    _Atomic(void **) top; /* the topmost full slot; below slot 0: bottom */
+    void **limit;         /* the topmost slot that may be filled */
 };
 
 /* The hot part of a class: what the fast paths touch. */
@@ -49,7 +49,7 @@ _Static_assert(CLASS_COUNT << ENTRY_BIN_SHIFT <= ENTRY_BIN_LIMIT,
 
 struct bins {
     struct bin of_class[CLASS_COUNT]; /* at offset 0, see struct bin */
-    struct page_map_home home;        /* the leaf of the blocks in use */
+    struct page_map_home home;        /* the leaf of most blocks in use */
     uint32_t tag;                     /* owner << ENTRY_OWNER_SHIFT */
     _Atomic(bool) entered;            /* see cache_enter() */
     _Atomic(uint8_t) claim;           /* an enum cache_claim */
@@ -102,8 +102,8 @@ FAST_PATH void *cursor_pop(struct cursor *cursor)
     return block;
 }
 
-/* Puts a block on top.  False when there is no room, or when the block lies
- * there already: it was freed twice. */
+/* Puts a block on top.  False when there is no room, or when the block is on
+ * top already: a double free. */
 FAST_PATH bool cursor_push(struct cursor *cursor, void *block)
 {
     /* Relaxed: as in cursor_pop(). */
@@ -115,9 +115,9 @@ FAST_PATH bool cursor_push(struct cursor *cursor, void *block)
     return true;
 }
 
-/* Puts another cache's block of a class on top, marked as away, so that no
- * more is to be done for it when its magazine goes to the depot.  False when
- * there is no room, or no such block. */
+/* Puts another cache's block of a class on top, marked AWAY, so that nothing is
+ * left to do for it when its magazine goes to the depot.  False when there is
+ * no room, or no such block is OUT. */
 FAST_PATH bool cursor_push_away(struct cursor *cursor, struct slab *slab,
                                 unsigned class, void *block)
 {
@@ -135,10 +135,10 @@ FAST_PATH bool cursor_push_away(struct cursor *cursor, struct slab *slab,
     return true;
 }
 
-/* Puts a freed block, of which `leaf` is the page map's, where it belongs.  Its
- * entry is given as the cache sees it, `entry ^ tag`, and is to be read once
- * for each free, since its owner may change meanwhile.  False when that takes
- * more than this, or the block is in no slab. */
+/* Puts a freed block, in the page map leaf `leaf`, where it belongs.  `view` is
+ * its entry as the cache sees it, `entry ^ tag`; the entry is to be read once
+ * per free, since its owner may change meanwhile.  False when the slow path is
+ * needed, or the block is in no slab. */
 FAST_PATH bool bins_push(struct bins *bins, struct page_map_leaf *leaf,
                          uint32_t view, void *block)
 {
@@ -156,21 +156,21 @@ FAST_PATH bool bins_push(struct bins *bins, struct page_map_leaf *leaf,
 /* --- Entering (thread_cache_claim.c) -------------------------------------- */
 
 /*
- * What the fast paths do not touch of a cache, the slabs that it holds and its
- * further magazines, is for one at a time.  Mostly that is its thread, during a
- * slow path; when the thread has been idle, upkeep claims it, to hand on what
- * would else stay there until the thread comes back.
+ * The part of a cache that the fast paths do not touch, its held slabs and
+ * further magazines, is for one thread at a time.  Mostly that is its own,
+ * during a slow path; when that has been idle, upkeep claims the cache, to hand
+ * on what would otherwise stay there until the thread comes back.
  *
- * A cache that no thread has is entered all the time.
+ * A cache that no thread has is always entered.
  */
 enum cache_claim {
     CLAIM_NONE,
     CLAIM_MADE,
-    CLAIM_LEFT_BEHIND, /* and the thread has ended: it is the claimer's */
+    CLAIM_LEFT_BEHIND, /* and its thread has ended: it is the claimer's */
 };
 
-/* Begins a slow path of the thread that has the cache.  False: it is claimed;
- * nobody waits for that to end. */
+/* Begins a slow path of the cache's thread.  False: it is claimed; nobody waits
+ * for that to end. */
 static inline bool cache_enter(struct cache *cache);
 
 static inline void cache_leave(struct cache *cache)
@@ -184,7 +184,7 @@ static inline bool cache_enter(struct cache *cache)
 {
     struct bins *bins = cache_bins(cache);
     atomic_store_explicit(&bins->entered, true, memory_order_relaxed);
-    /* A barrier for the compiler only: claim() has one put on the processor. */
+    /* A compiler barrier only: claim() has the processor execute one. */
     atomic_signal_fence(memory_order_seq_cst);
     /* Acquires the cache; pairs with unclaim(). */
     if (likely(atomic_load_explicit(&bins->claim, memory_order_acquire) ==
@@ -200,27 +200,26 @@ static inline bool cache_is_claimed(struct cache *cache)
                                 memory_order_relaxed) != CLAIM_NONE;
 }
 
-/* Enters a cache for good, whose thread is at its end.  False: who has claimed
- * it will give it up instead. */
+/* Enters for good a cache whose thread is ending.  False: its claimer will give
+ * it up instead. */
 bool cache_enter_last(struct cache *cache);
 
-/* Notes how long the thread of each cache has run so far. */
+/* Notes the CPU time of each cache's thread so far. */
 void cache_look_at_threads(void);
 
 /* Lets go of the slabs, and hands on all magazines but the loaded ones, of the
  * caches whose threads have not run since. */
 void cache_flush_unused(void);
 
-/* A step of that, of some ten microseconds: of the first cache behind *before
+/* A step of that, some ten microseconds: for the first cache after *before
  * (NULL: of all) that has anything to give.  False: there is none. */
 bool cache_flush_unused_behind(struct cache **before);
 
-/* The same for one of the next few caches, if its thread has been idle: as
- * much as takes some ten microseconds.  False: none of these has anything to
- * give. */
+/* The same for one of the next few caches, if its thread has been idle.  False:
+ * none of these has anything to give. */
 bool cache_flush_unused_step(void);
 
-/* Notes that the calling thread has a cache. */
+/* Notes that a cache is the calling thread's. */
 void cache_note_thread(struct cache *cache);
 
 /* --- Slow paths ----------------------------------------------------------- */
@@ -228,24 +227,24 @@ void cache_note_thread(struct cache *cache);
 /* Allocates a block of a class whose bin is empty.  NULL: out of memory. */
 void *cache_allocate_slow(struct cache *cache, unsigned class);
 
-/* Frees a block of a slab, with the page map entry `entry`, whatever the bin
- * looks like.  Stops the process when the block is seen to be free already. */
+/* Frees a block of a slab, with the page map entry `entry`, whatever state the
+ * bin is in.  Stops the process when the block is seen to be free already. */
 void cache_free_slow(struct cache *cache, uint32_t entry, void *block);
 
-/* Allocates and frees a block of a slab past all caches, when not even a cache
- * can be had.  NULL: out of memory. */
+/* Allocates and frees a block of a slab bypassing all caches, when there is no
+ * memory even for a cache.  NULL: out of memory. */
 void *cache_allocate_without(unsigned class);
 void cache_free_without(uint32_t entry, void *block);
 
 /* Hands all blocks on, and lets go of all slabs. */
 void cache_flush(struct cache *cache);
 
-/* In the child of a fork, of a cache whose thread, or who had claimed it,
- * may have been stopped anywhere: sets the counts of its slabs straight,
- * before it is flushed. */
+/* In the child of a fork, for a cache whose thread or claimer may have been
+ * stopped anywhere: corrects the counts of its slabs, before it is flushed. */
 void cache_count_anew(struct cache *cache);
 
-/* The same of all else, when it has been flushed.  It is entered then. */
+/* The same for all its other counts, when it has been flushed.  It is then
+ * entered. */
 void cache_settle(struct cache *cache);
 
 /* A new cache, entered; NULL: out of metadata. */
@@ -263,8 +262,8 @@ void cache_put_flushed(struct cache *cache);
 /* Takes one that was given up, entered; NULL: there is none. */
 struct cache *cache_take_idle(void);
 
-/* Hands on some of what lies in a cache that was left so many nanoseconds ago
- * or more: as much as takes a few microseconds.  False: there is no such cache.
+/* Hands on some of what lies in a cache that was left at least `age`
+ * nanoseconds ago, for a few microseconds.  False: there is no such cache.
  */
 bool cache_flush_left(uint64_t age);
 
@@ -274,7 +273,7 @@ void cache_flush_all_left(void);
 /* When a successor is not expected any more. */
 #define LEFT_AGE ((uint64_t)100 * 1000 * 1000)
 
-/* Forgets them all: the child of a fork puts them there anew. */
+/* Forgets them all: the child of a fork puts them back itself. */
 void cache_forget_idle(void);
 
 /* --- Statistics ----------------------------------------------------------- */

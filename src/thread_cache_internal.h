@@ -7,8 +7,8 @@
 #include "thread_cache.h"
 
 enum {
-    /* Blocks come from the slabs, and go to the depot, in magazines of at
-     * most these bytes; the limit of a cursor rises by at least as much. */
+    /* Blocks come from the slabs, and go to the depot, in magazines of at most
+     * so many bytes; the limit of a cursor rises by at least as much. */
     FILL_BYTES = 16 << 10,
 };
 
@@ -19,41 +19,41 @@ struct bin_rest {
     uint32_t batch;                  /* blocks in FILL_BYTES; constant */
     uint32_t fill;                   /* blocks in the last fill */
     uint16_t spills;                 /* since the last miss */
-    uint16_t others;                 /* taken of other caches' in a row */
-    void **seen_top;                 /* of the own magazine, by is_idle(), */
+    uint16_t others;                 /* foreign magazines taken in a row */
+    void **seen_top;                 /* of the own magazine, for is_idle(), */
     void *seen_block;                /* and what was there */
 };
 
 /*
  * What a cache may hold is accounted when a slow path changes it: a loaded
- * magazine counts with all slots up to its limit, another one with its blocks.
- * A limit rises when it is met, and falls a little at a time when another bin
+ * magazine counts with all slots up to its limit, any other with its blocks.  A
+ * limit rises when it is met, and falls a little at a time when another bin
  * needs the room, so a bin that goes up and down within what it once reached
- * has hardly any slow path.
+ * hardly takes a slow path.
  */
 struct cache {
     struct bins bins;
     bool checked;         /* option_checked(): no magazine is ever loaded */
     unsigned medium_from; /* from this class on blocks are medium */
-    unsigned hand;        /* the bin that cache_flush_idle() looked at last, */
-    bool hand_stays;      /* and whether that has more to give */
+    unsigned hand;        /* the bin that cache_flush_idle() last looked at, */
+    bool hand_stays;      /* and whether it has more to give */
     size_t charged;       /* bytes of small blocks that it may hold */
-    size_t budget;        /* the most of that */
+    size_t budget;        /* the most of these */
     /* Empty magazines, by their `next`: some at hand, and a bundle more, so
-     * that the depot is asked for one once in many times only. */
+     * that the depot is rarely asked for one. */
     _Atomic(struct magazine *) empties;
     _Atomic(struct magazine *) spare_empties;
-    unsigned empty_count; /* of the first */
+    unsigned empty_count; /* at hand */
     unsigned patience;    /* see PURGE_PATIENCE */
     uint32_t looked_in;   /* the slab_age() of the last look for pages */
     unsigned looks;       /* see DROP_INTERVAL */
-    /* Looks of other threads, see thread_cache_claim.c.  Each a hint of its
-     * own: relaxed. */
+    /* What other threads have seen, see thread_cache_claim.c.  Independent
+     * hints: relaxed. */
     _Atomic(clockid_t) clock;         /* of the thread that has it */
     _Atomic(uint64_t) seen_running;   /* its os_thread_time() */
     _Atomic(uint64_t) seen_ways;      /* cache_ways() at the last look, */
     _Atomic(uint64_t) seen_since;     /* and since about when */
-    _Atomic(uint64_t) handed_on_ways; /* when nothing was left unused */
+    _Atomic(uint64_t) handed_on_ways; /* when all unused was handed on */
     struct cache *next;               /* made before this one */
     struct stack_node node;
     /* For statistics; only the owner writes. */
@@ -73,18 +73,19 @@ static inline bool cache_is_medium(const struct cache *cache, unsigned class)
 
 /* --- Medium and single blocks (thread_cache_medium.c) --------------------- */
 
-/* A block of a medium class whose bin is empty; and to where one goes for that
- * there is no room.  NULL: out of memory.  What frees here tells whether any
- * block went where others may take it: then a step of giving back is due. */
+/* Allocates a block of a medium class whose bin is empty; and frees one for
+ * which there is no room.  NULL: out of memory.  Here and below, freeing tells
+ * whether any block went where others may take it: then a step of giving back
+ * is due. */
 void *cache_allocate_medium(struct cache *cache, unsigned class);
 bool cache_free_medium(struct cache *cache, unsigned class, bool mine,
                        void *block);
 
-/* Brings so many blocks from the top of a cursor of such a class to rest. */
+/* Frees `count` blocks from the top of a cursor of such a class. */
 bool cache_spill_medium(struct cache *cache, unsigned class,
                         struct cursor *cursor, size_t count);
 
-/* A block of any class, past all magazines. */
+/* The same for any class, bypassing all magazines. */
 void *cache_allocate_one(struct cache *cache, unsigned class);
 bool cache_free_one(struct cache *cache, unsigned class, void *block);
 
@@ -107,7 +108,7 @@ static inline bool cursor_is_loaded(const struct cursor *cursor)
 struct magazine *cache_detach(struct cache *cache, unsigned class,
                               struct cursor *cursor);
 
-/* Gives a cursor that has none a magazine, to be filled up to `slots`. */
+/* Gives a magazine, to be filled up to `slots`, to a cursor that has none. */
 void cache_attach(struct cache *cache, unsigned class, struct cursor *cursor,
                   struct magazine *magazine, size_t slots);
 
@@ -119,36 +120,34 @@ struct magazine *cache_take_full(struct cache *cache, unsigned class);
 void cache_put_full(struct cache *cache, unsigned class,
                     struct magazine *magazine);
 
-/* An empty magazine; NULL: there is none to be had. */
+/* An empty magazine; NULL: out of memory. */
 struct magazine *cache_take_empty(struct cache *cache);
 void cache_put_empty(struct cache *cache, struct magazine *magazine);
 void cache_flush_empties(struct cache *cache);
 
-/* Gives up the blocks of a magazine (`away`: they are marked as that); an
- * empty one instead, or NULL. */
+/* Gives up the blocks of a magazine (`away`: they are AWAY already).  Returns
+ * an empty one instead, or NULL. */
 struct magazine *cache_give(struct cache *cache, unsigned class,
                             struct magazine *magazine, bool away);
 
 /* --- What a cache may hold (thread_cache_room.c) -------------------------- */
 
-/* `bytes` in blocks, but at least one and no more than a magazine takes. */
+/* `bytes` in blocks, but at least one and at most a full magazine. */
 size_t blocks_in(size_t bytes, unsigned class);
 
-/* Whether the cache may hold so many blocks more. */
+/* Whether the cache may hold `blocks` more. */
 bool cache_has_room(struct cache *cache, unsigned class, size_t blocks);
 
-/* How many blocks more that is; no other bin gives up anything for it. */
+/* How many more it may hold, without other bins giving up anything. */
 size_t cache_room(const struct cache *cache, unsigned class);
 
-/* Raises the limit of a cursor that has met it, by half of what it was or a
- * few blocks.  False: it has no magazine, or the magazine or the cache can
- * take no more. */
+/* Raises the limit that a cursor has met, by half or by a few blocks.  False:
+ * it has no magazine, or the magazine or the cache can take no more. */
 bool cache_raise_limit(struct cache *cache, unsigned class,
                        struct cursor *cursor);
 
-/* Hands on what a bin holds; of that, the blocks of others only; or some of the
- * next bin, if it has been idle since it was looked at last and is not that of
- * `class`. */
+/* Hands on what a bin holds; only its foreign blocks; or some of the next bin,
+ * if it has been idle since the last look and is not that of `class`. */
 void cache_flush_bin(struct cache *cache, unsigned class);
 void cache_flush_foreign(struct cache *cache, unsigned class);
 void cache_flush_idle(struct cache *cache, unsigned class);
@@ -156,8 +155,8 @@ void cache_flush_idle(struct cache *cache, unsigned class);
 /* Hands on one of the further magazines of a class; false: there is none. */
 bool cache_flush_further(struct cache *cache, unsigned class);
 
-/* Hands on what is of no use to the next thread, the blocks of others, or is
- * much memory, medium blocks. */
+/* Hands on what is of no use to the next thread (foreign blocks) or is a lot of
+ * memory (medium blocks). */
 void cache_flush_for_successor(struct cache *cache);
 
 /* Does a part of cache_flush() that takes a few microseconds.  True: that was
@@ -171,15 +170,15 @@ static inline uint64_t cache_ways(const struct cache *cache)
            atomic_load_explicit(&cache->overflows, memory_order_relaxed);
 }
 
-/* Notes that nothing is left of what others could make use of. */
+/* Notes that nothing is left that others could use. */
 static inline void cache_note_handed_on(struct cache *cache)
 {
     atomic_store_explicit(&cache->handed_on_ways, cache_ways(cache),
                           memory_order_relaxed);
 }
 
-/* Counts an event; by the owner of the cache only, so that it need not be an
- * atomic addition. */
+/* Counts an event; called by the cache's owner only, so no atomic addition is
+ * needed. */
 static inline uint64_t count_up(_Atomic(uint64_t) *counter)
 {
     uint64_t count = atomic_load_explicit(counter, memory_order_relaxed) + 1;
