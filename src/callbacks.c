@@ -63,8 +63,8 @@ static const uint16_t direct[DIRECT_COUNT] = {
 
 /* --- Allocate ------------------------------------------------------------- */
 
-/* The thread's cache, for which what is kept of large blocks makes room.  NULL:
- * out of metadata. */
+/* The thread's cache; if need be, memory kept of large blocks makes room for
+ * it.  NULL: out of metadata. */
 static struct cache *enter(void)
 {
     enum { ROOM_STEP = 256 << 10 };
@@ -218,13 +218,13 @@ static SLOW_PATH void free_slow(void *pointer)
 FAST_PATH bool push(struct bins *bins, struct page_map_leaf *leaf,
                     void *pointer)
 {
-    /* The tag first: so gcc has no use for the entry as such, but in the way of
-     * another cache's block, and need not keep it. */
+    /* The tag first: so gcc needs the entry itself only on the path of another
+     * cache's block, and does not keep it. */
     uint32_t view = bins->tag ^ leaf_entry(leaf, pointer);
     return bins_push(bins, leaf, view, pointer);
 }
 
-/* What is not in the leaf that the thread is at home in. */
+/* A pointer outside the thread's home leaf. */
 static OUT_OF_LINE void free_elsewhere(void *pointer)
 {
     struct page_map_leaf *leaf = page_map_leaf(pointer);
@@ -271,8 +271,8 @@ EXPORTED size_t partyalloc_good_size(size_t size)
 
 /* --- Reallocate ----------------------------------------------------------- */
 
-/* The block itself when it can take the new size where it is (or, for a large
- * one, where its pages can be moved to); else NULL. */
+/* The block itself when it can take the new size where it is (a large one also
+ * where its pages can be moved to); else NULL. */
 static void *resize(void *pointer, size_t usable, size_t size)
 {
     if (usable > SMALL_MAX && size > SMALL_MAX)
@@ -281,7 +281,7 @@ static void *resize(void *pointer, size_t usable, size_t size)
     return fits && usable <= SMALL_MAX ? pointer : NULL;
 }
 
-/* Another block with its contents instead of it; NULL: there is none. */
+/* Replaces a block by another with its contents; NULL: there is no other. */
 static void *replace(void *pointer, size_t usable, void *block, size_t size,
                      uint32_t memory_type_id)
 {
@@ -292,7 +292,7 @@ static void *replace(void *pointer, size_t usable, void *block, size_t size,
     return block;
 }
 
-/* A large block that has not what it lacks at once: another one if there is one
+/* A large block that cannot grow at once: another block if one is available
  * already, else room is made for what it lacks. */
 static SLOW_PATH void *grow_slow(void *pointer, size_t usable, size_t size,
                                  uint32_t memory_type_id)
@@ -307,7 +307,7 @@ static SLOW_PATH void *grow_slow(void *pointer, size_t usable, size_t size,
     return block;
 }
 
-/* The block itself, though it is more than is wanted. */
+/* The block itself, though it is larger than wanted. */
 static SLOW_PATH void *make_do(void *pointer, size_t usable)
 {
     return usable <= SMALL_MAX ? pointer : large_resize(pointer, SMALL_MAX + 1);
@@ -317,8 +317,8 @@ static void *reallocate(void *pointer, size_t size, size_t alignment,
                         uint32_t memory_type_id)
 {
     size_t usable = usable_size(pointer, "invalid reallocate");
-    /* Pages that move come to a multiple of UNIT_BYTES; none move when the
-     * block gets no longer. */
+    /* Pages move to a multiple of UNIT_BYTES; none move when the block does not
+     * grow. */
     bool stays = ((uintptr_t)pointer & (alignment - 1)) == 0 &&
                  (alignment <= UNIT_BYTES || size <= usable);
     void *block = stays ? resize(pointer, usable, size) : NULL;

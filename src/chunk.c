@@ -11,16 +11,16 @@
 enum { CHUNK_UNITS = CHUNK_BYTES / UNIT_BYTES };
 
 /*
- * A range that is being granted, in one word for compare-and-swap: the number
- * of its first free unit above, the number of free units below.
+ * A range that is being granted, in one word for compare-and-swap: the index of
+ * its first free unit in the upper half, the count of free units in the lower.
  */
 typedef uint64_t span;
 enum { SPAN_UNIT_SHIFT = 32 };
 
 static _Atomic(span) current;
 
-/* A place for reserved memory; there are as many as were needed at once.  They
- * are metadata, and stay in their list. */
+/* A place for a reserved range; there are as many as were ever needed at once.
+ * They are metadata, and stay in their list. */
 struct reserve {
     _Atomic(span) left;
     struct reserve *next;
@@ -101,9 +101,10 @@ static bool drop(span from)
     return bytes == 0 || os_unmap((void *)span_base(from), bytes);
 }
 
-/* Maps a chunk and keeps its first units.  The rest is for all, in place of
+/* Maps a chunk and takes its first units.  The rest is for all, in place of
  * what was too short; unless another thread has brought a chunk meanwhile.
- * Near a limit, or if its pages would all come at once, just these. */
+ * Near a limit, or if its pages would all come at once, maps just these units.
+ */
 static SLOW_PATH uintptr_t grow_slow(unsigned units)
 {
     span before = atomic_load_explicit(&current, memory_order_relaxed);
@@ -162,7 +163,7 @@ struct grant chunk_grant(unsigned units)
 
 /* --- Reserving ------------------------------------------------------------ */
 
-/* Both of two ranges that lie side by side; 0: they do not. */
+/* Two ranges joined that lie side by side; 0: they do not. */
 static span join(span one, span other)
 {
     uint64_t units = (uint64_t)span_units(one) + span_units(other);
@@ -175,8 +176,8 @@ static span join(span one, span other)
                : 0;
 }
 
-/* What a place is to have when a range comes there beside which it lies, or if
- * nothing is left there. */
+/* What a place holds after a range is put there: joined with what lies beside
+ * it, or alone in an empty place; 0: neither is possible. */
 static span with(span now, span update, bool side_by_side)
 {
     if (side_by_side)
@@ -184,7 +185,7 @@ static span with(span now, span update, bool side_by_side)
     return span_units(now) == 0 ? update : 0;
 }
 
-/* Puts a range into a place that there is. */
+/* Puts a range into an existing place. */
 static bool put(span update, bool side_by_side)
 {
     for (struct reserve *place = first_reserve(); place != NULL;
@@ -235,7 +236,7 @@ bool chunk_reserve(size_t bytes, size_t metadata)
     if (metadata_reserve(metadata)) {
         if (!os_populate((void *)base, rounded))
             os_touch((void *)base, rounded);
-        /* The page map's lines of the range are touched as well. */
+        /* This also touches the page map's lines of the range. */
         page_map_set(base, units, 0, NULL);
         if (install(span_make(base, units)))
             return true;

@@ -13,27 +13,27 @@
 
 enum {
     /*
-     * Shelves of a class.  Magazines lie on the shelf of whoever owns their
+     * Shelves of a class.  Magazines lie on the shelf of the owner of their
      * blocks, and are first looked for there: so what a cache could not hold
      * comes back to it, instead of going to another one, where each of these
-     * blocks would be a foreign one.
+     * blocks would be foreign.
      */
     SHELVES = 4,
-    /* Full magazines of a shelf beyond which blocks go to their slabs.  Each
-     * scattered block here pins a page, and the way through the slabs costs
-     * little more: what is deeper would cost memory and gain nothing. */
+    /* The most full magazines of a shelf; further blocks go to their slabs.
+     * Each scattered block here pins a page, and going through the slabs costs
+     * little more: a deeper shelf would cost memory and gain nothing. */
     DEPTH_MAX = 8,
-    /* Magazines of a shelf that are left to the owner of the blocks: of two
-     * threads with sets of their own, each would else now and then take what
+    /* Magazines of a shelf that are left to the owner of the blocks: otherwise
+     * two threads with working sets of their own would now and then take what
      * the other is about to want back. */
     RESERVED = 2,
-    /* Of a magazine, and of its states: what is needed for 28 blocks. */
+    /* Of a magazine, and of its states: enough for 28 blocks. */
     PREFETCH_BYTES = 32 * sizeof(void *),
 };
 
 /*
- * A number of magazines and of the blocks in them, in one word.  The
- * difference of two tallies is again one.
+ * A number of magazines and of the blocks in them, in one word.  The difference
+ * of two tallies is a tally.
  */
 typedef uint64_t tally;
 enum { TALLY_MAGAZINE_SHIFT = 40 };
@@ -54,9 +54,9 @@ static uint64_t tally_blocks(tally of)
 }
 
 /*
- * Magazines of one class.  Shared by all; the counters are on the line of
- * the stack's head, which whoever counts has just written anyway.  They are
- * counts only: relaxed.
+ * Magazines of one class.  Shared by all; the counters are on the cache line of
+ * the stack's head, which whoever counts writes anyway.  They are counts only:
+ * relaxed.
  */
 struct shelf {
     _Alignas(CACHE_LINE_PAIR) struct stack full;
@@ -95,8 +95,8 @@ static tally on_shelf(const struct shelf *shelf)
 
 /* --- Empty magazines ------------------------------------------------------ */
 
-/* A page of new ones: what a thread uses together shall not cost it a miss of
- * the TLB each. */
+/* A page of new ones: what a thread uses together should not cost it a TLB miss
+ * each. */
 static struct magazine *make_empties(void)
 {
     struct magazine *bundle = metadata_allocate(PAGE_BYTES, PAGE_BYTES);
@@ -194,9 +194,9 @@ bool depot_give_away(unsigned class, struct magazine *magazine)
     return true;
 }
 
-/* Fetches what a taker of the uppermost magazine reads: all of it comes from
- * the cache of the processor that filled it, and behind the compare-and-swap of
- * the pop nothing would be fetched before that is done. */
+/* Prefetches what a taker of the top magazine reads: all of it comes from the
+ * cache of the processor that filled it, and nothing after the pop's
+ * compare-and-swap would be fetched before that is done. */
 static void prefetch_top(struct shelf *shelf)
 {
     char *magazine = stack_peek(&shelf->full);
@@ -282,15 +282,15 @@ static void drain_idle_shelf(unsigned class, struct shelf *shelf)
                                            memory_order_relaxed) ||
         !drain_one(class, shelf))
         return;
-    /* What this took out shall not look like use. */
+    /* What this took out must not look like use. */
     atomic_store_explicit(
         &shelf->popped_seen,
         atomic_load_explicit(&shelf->popped, memory_order_relaxed),
         memory_order_relaxed);
 }
 
-/* Classes that the round has yet to come to.  Who takes one off looks at that
- * class, and nothing else is shared by it: relaxed. */
+/* Classes still to come in the round.  Whoever takes one off drains that class,
+ * and the count publishes nothing else: relaxed. */
 static _Atomic(unsigned) idle_left;
 
 void depot_begin_idle(void)
@@ -317,7 +317,7 @@ bool depot_drain_idle_step(void)
     return true;
 }
 
-/* What was there: others may go on giving, without an end. */
+/* Drains what was there at first: others may go on giving for ever. */
 static void drain_shelf(unsigned class, struct shelf *shelf)
 {
     uint64_t magazines = tally_magazines(on_shelf(shelf));

@@ -10,20 +10,20 @@
 #include "slab.h"
 
 enum {
-    /* Blocks of a class beyond which they go to their slabs, and bytes in
-     * them. */
+    /* The most blocks of a class, and the most bytes in them; others go to
+     * their slabs. */
     SINGLES_MAX = 8,
     SINGLES_BYTES = 512 << 10,
 };
 
 /*
  * Single blocks of one class.  A place is filled by compare-and-swap from NULL
- * and emptied by exchange with NULL, so a block has one taker; which of equal
- * blocks that is does not matter, so there is no ABA.
+ * and emptied by exchange with NULL, so a block has one taker; it does not
+ * matter if the same block was away in between, so there is no ABA problem.
  */
 struct tray {
     _Alignas(CACHE_LINE_PAIR) _Atomic(void *) places[SINGLES_MAX];
-    _Atomic(uintptr_t) seen; /* all places in one, by tray_drain_idle() */
+    _Atomic(uintptr_t) seen; /* hash of all places, by tray_drain_idle() */
 };
 
 static struct tray trays[CLASS_COUNT];

@@ -9,7 +9,7 @@
 
 enum { LINE_MAX_BYTES = 256 };
 
-/* A line that is put together on the stack: stdio allocates. */
+/* A line that is built on the stack: stdio allocates. */
 struct line {
     char text[LINE_MAX_BYTES];
     size_t length;
@@ -40,7 +40,7 @@ static void append_number(struct line *line, uintptr_t value, unsigned base)
 static _Noreturn void finish(struct line *line)
 {
     line->text[line->length++] = '\n';
-    /* One write, so that lines of several threads do not mix. */
+    /* One write, so that lines of several threads do not interleave. */
     ssize_t written = write(STDERR_FILENO, line->text, line->length);
     (void)written;
     abort();

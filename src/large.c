@@ -13,14 +13,15 @@
 #include "page_map.h"
 
 enum {
-    /* Kept are so many bytes, and a part of what is live (shift: a quarter). */
+    /* The bytes kept, and the part of what is live besides (shift: a quarter).
+     */
     KEPT_CONSTANT = 48 << 20,
     KEPT_FRACTION_SHIFT = 2,
-    /* The most that is mapped ahead of use: to map waits for all who make
+    /* The most that is mapped ahead of use: mapping waits for all who make
      * pages present, and they for it. */
     AHEAD_MAX = 16 << 20,
-    /* A block keeps what it does not need of its mapping up to a half of it
-     * (a shift), and if that is worth a call, up to a quarter. */
+    /* A block keeps the unneeded part of its mapping up to a half of it (a
+     * shift), or up to a quarter if the part is worth a call. */
     SPARE_SHIFT = 1,
     LONG_SPARE_SHIFT = 2,
     LONG_SPARE_MIN = 256 << 10,
@@ -32,13 +33,12 @@ enum { HUGE_LARGE_MIN = 4 << 20 };
 
 /*
  * A block, in the word that the page map has for its first unit: the units of
- * its mapping, the pages that are usable of them, and in the highest bit
- * whether it is a sample (large_pages.h).  The lowest bit tells it
- * from the address of a descriptor, in case that the unit is a slab's by the
- * time that a stray pointer leads here.
+ * its mapping, the usable pages, and in the highest bit whether it is a sample
+ * (large_pages.h).  The lowest bit tells it from the address of a descriptor,
+ * in case the unit is a slab's by the time a stray pointer leads here.
  *
- * Owner:   who has the block.
- * Readers: everybody who frees, hence the compare-and-swap to BLOCK_FREED.
+ * Owner: whoever has the block.  Readers: everybody who frees, hence the
+ * compare-and-swap to BLOCK_FREED.
  */
 typedef uintptr_t block_word;
 enum {
@@ -54,7 +54,7 @@ enum {
 _Static_assert(LARGE_SIZE_MAX == BLOCK_UNITS_MAX << UNIT_SHIFT,
                "the longest block");
 
-/* Counts, each for itself: relaxed. */
+/* Independent counts: relaxed. */
 static struct {
     _Alignas(CACHE_LINE_PAIR) _Atomic(uint64_t) live_blocks;
     _Atomic(uint64_t) live_bytes;
@@ -100,8 +100,8 @@ static size_t usable_of(block_word word)
     return (word & ~BLOCK_SAMPLE) >> BLOCK_PAGES_SHIFT << PAGE_SHIFT;
 }
 
-/* The word at an address whose entry is ENTRY_LARGE; 0 inside of a unit, where
- * no block starts. */
+/* The word at an address whose entry is ENTRY_LARGE; 0 inside a unit, where no
+ * block starts. */
 static block_word word_at(const void *block)
 {
     if (((uintptr_t)block & (UNIT_BYTES - 1)) != 0)
@@ -164,8 +164,8 @@ static void advise(uintptr_t base, size_t bytes)
         os_advise_huge((void *)base, bytes);
 }
 
-/* So much is mapped beyond what is needed: as much as is live, of which what
- * is still unused is a part.  Nothing if its pages would come at once. */
+/* How much to map beyond what is needed: as much as is live, less what is still
+ * unused.  Nothing if its pages would come at once. */
 static size_t ahead(void)
 {
     if (os_fills_mappings())
@@ -177,7 +177,7 @@ static size_t ahead(void)
     return wanted > unused ? round_up(wanted - unused, UNIT_BYTES) : 0;
 }
 
-/* Maps what ends at an address. */
+/* Maps `bytes` that end at an address. */
 static bool map_in_front(uintptr_t end, size_t bytes)
 {
     uintptr_t base = end - bytes;
@@ -191,8 +191,8 @@ static bool map_in_front(uintptr_t end, size_t bytes)
     return true;
 }
 
-/* Maps for this block and the next ones: if it can be, what the lowest range
- * lacks.  The kernel maps downwards, so most times there is room. */
+/* Maps for this block and the next ones: if possible, what the lowest range
+ * lacks.  The kernel maps downwards, so there is mostly room. */
 static void map_ahead(size_t bytes)
 {
     size_t lacking, more = ahead();
@@ -205,7 +205,7 @@ static void map_ahead(size_t bytes)
         kept_give_unused((uintptr_t)base, bytes + more);
 }
 
-/* Memory that nobody has used yet, at least from its start. */
+/* Memory whose first *fresh bytes nobody has used yet. */
 static uintptr_t take_new(size_t bytes, size_t alignment, size_t *fresh)
 {
     uintptr_t base = alignment == UNIT_BYTES ? kept_extend(bytes, fresh) : 0;
@@ -268,8 +268,8 @@ void *large_allocate(size_t size, size_t alignment, bool zeroed)
     return block;
 }
 
-/* Whether a block that starts further down covers an address.  Looks at what
- * lies between, which may be long, but the process ends then.  No block extends
+/* Whether a block that starts below an address covers it.  Walks all units
+ * between, which may take long, but the process ends anyway.  No block extends
  * to where the page map has no leaf. */
 static bool is_inside_of_block(const void *pointer)
 {
@@ -293,7 +293,7 @@ _Noreturn void large_free_gone(const void *pointer)
                  pointer);
 }
 
-/* Ends the life of a block; the one who does has its mapping. */
+/* Ends the life of a block; whoever does has its mapping. */
 static block_word end_life(void *block)
 {
     block_word word = word_at(block);
@@ -306,8 +306,8 @@ static block_word end_life(void *block)
     return word;
 }
 
-/* Keeps memory, and gives a piece back of what is too much.  Not all of it: to
- * unmap 4 MiB takes 200 us and more, to leave them for a while a lot less. */
+/* Keeps memory, and gives back a piece of the excess.  Not all of it: unmapping
+ * 4 MiB takes 200 us and more, leaving them for a while a lot less. */
 static void keep_within_bound(uintptr_t base, size_t bytes)
 {
     kept_give(base, bytes);
@@ -349,7 +349,7 @@ size_t large_drop(size_t bytes)
 
 size_t large_drop_all(void)
 {
-    /* Of what was mapped ahead no page comes back. */
+    /* What was mapped ahead has no pages to give back. */
     size_t unused = kept_unused_bytes();
     size_t bytes = kept_drop_all();
     return bytes > unused ? bytes - unused : 0;
@@ -373,13 +373,13 @@ static bool extend(void *block, size_t mapped, size_t bytes)
         return false;
     if (page_map_reserve((uintptr_t)block, bytes))
         return true;
-    /* If it stays, its address space is lost: no block can be there. */
+    /* If this fails, the address space is lost: no block can be there. */
     os_unmap((char *)block + mapped, bytes - mapped);
     return false;
 }
 
-/* A longer mapping that the pages of a block can be moved to; NULL: none can be
- * had. */
+/* A longer mapping that the pages of a block can be moved to; NULL: out of
+ * memory. */
 static void *map_for_move(size_t bytes, size_t mapped)
 {
     void *to = os_map_for_move(bytes, mapped);
@@ -391,11 +391,11 @@ static void *map_for_move(size_t bytes, size_t mapped)
 }
 
 /* Moves the pages of a block there, without touching them.  NULL: the system
- * does not, and nothing has changed. */
+ * refuses, and nothing has changed. */
 static void *move(void *block, size_t mapped, void *to, size_t bytes)
 {
     block_word word = word_at(block);
-    /* Before the range can be another's. */
+    /* Before another thread can have the range. */
     enter(block, ENTRY_LARGE_GONE, BLOCK_FREED);
     if (os_move(block, mapped, to, bytes)) {
         enter(to, ENTRY_LARGE, word);
@@ -422,8 +422,8 @@ static bool is_too_much(size_t spare, size_t mapped)
            (spare >= LONG_SPARE_MIN && spare > mapped >> LONG_SPARE_SHIFT);
 }
 
-/* The rest of a mapping is kept behind the block, where it can grow into it
- * again.  So what goes back is first what was kept before: a step of the rest
+/* The rest of a mapping is kept behind the block, which can grow into it again.
+ * The step comes first, so that it takes what was kept before: one of the rest
  * would begin right behind the block. */
 static void *shrink(void *block, size_t mapped, size_t bytes, size_t size)
 {

@@ -12,10 +12,11 @@ enum {
     /* Tries to take a range when other threads are faster, or the system
      * refuses to unmap it. */
     TRIES_MAX = 8,
-    /* Ranges are unmapped by so many units at a time: the kernel needs about
-     * 10 us for their pages, and no less for half as many (doc/design.md). */
+    /* Ranges are unmapped so many units at a time: the kernel needs about 10 us
+     * for their pages, and no less for half as many (doc/design.md). */
     DROP_UNITS = 4,
-    /* And their pages by so much at a time, if a long one goes as a whole. */
+    /* And their pages so many bytes at a time, if a long one goes as a whole.
+     */
     PURGE_BYTES = 1 << 20,
     /* What is older than half a second is unmapped by kept_drop_step(). */
     AGE_MAX = 500 * 1000 * 1000 >> RANGE_AGE_SHIFT,
@@ -32,7 +33,7 @@ static range make_used(range from)
                       age_clock() & RANGE_SINCE_MASK);
 }
 
-/* What has lost its place, if it is a range, waits for another one.  Without
+/* A range that has lost its place (0: none) waits for another one.  Without
  * pages it can go at once. */
 static void settle(range lost)
 {
@@ -58,8 +59,8 @@ static void refill(void)
         keep(make_used(waiting));
 }
 
-/* Fills the places that have become empty by joining.  False: there is none, or
- * nothing that waits. */
+/* Fills the places that have become empty by joining.  False: none has, or
+ * nothing waits. */
 static bool refill_all(void)
 {
     bool any = false;
@@ -73,7 +74,7 @@ static bool refill_all(void)
     return any;
 }
 
-/* Makes ranges longer, if it can be.  False: all is as it was. */
+/* Makes ranges longer, if possible.  False: nothing has changed. */
 static bool put_in_order(void)
 {
     range lost;
@@ -84,7 +85,7 @@ static bool put_in_order(void)
 
 /* --- Taking --------------------------------------------------------------- */
 
-/* The place of the shortest range that has `units`; of several the highest,
+/* The place of the shortest range that fits `units`; the highest of several,
  * since mappings grow downwards: what is low is used last and can go back. */
 static unsigned best_place(uint64_t units, uint64_t alignment, bool unused,
                            range *best)
@@ -105,7 +106,7 @@ static unsigned best_place(uint64_t units, uint64_t alignment, bool unused,
     return place;
 }
 
-/* Takes `units` at `base` out of the range at a place, and leaves what is
+/* Takes `units` at `base` out of the range at a place, and leaves the parts
  * before and behind. */
 static bool cut(unsigned place, range from, uint64_t base, uint64_t units)
 {
@@ -164,7 +165,7 @@ bool kept_take_at(uintptr_t base, size_t bytes)
     return false;
 }
 
-/* The lowest range that was used, and the unused one in front of it. */
+/* The lowest used range, and the unused one in front of it. */
 static void find_lowest(struct seen *lowest, struct seen *front)
 {
     unsigned end = places_end();
@@ -216,7 +217,7 @@ uintptr_t kept_extend(size_t bytes, size_t *fresh)
 
 /* --- Giving --------------------------------------------------------------- */
 
-/* What is longer than a word can say is unmapped, or else kept in parts. */
+/* Unmaps what is longer than a word can say.  False: it is to be kept. */
 static bool is_gone(uintptr_t base, size_t bytes)
 {
     if (bytes >> UNIT_SHIFT <= RANGE_LENGTH_MAX)
@@ -251,8 +252,8 @@ void kept_give_unused(uintptr_t base, size_t bytes)
 
 /* --- Dropping ------------------------------------------------------------- */
 
-/* To unmap holds up all who map or make pages present: not for long, when the
- * pages of a long range are gone by then. */
+/* Unmapping holds up all who map or make pages present: not for long, if the
+ * pages of a long range are gone already. */
 static void purge_long(range from)
 {
     if (is_unused(from))
@@ -262,8 +263,8 @@ static void purge_long(range from)
 }
 
 /* Gives up a range that nobody else has, which had a place or waited for one.
- * What the system does not unmap gives its pages back, and stays.  Returns the
- * bytes. */
+ * What the system refuses to unmap gives its pages back, and stays.  Returns
+ * the bytes. */
 static size_t give_up(range from, bool had_place)
 {
     purge_long(from);
@@ -284,8 +285,8 @@ static bool is_older(range left, range right, uint64_t now)
     return age > other || (age == other && left < right);
 }
 
-/* Finds the oldest of the ranges that are used, and of those that are not.
- * Returns the bytes of the used ones. */
+/* Finds the oldest used range and the oldest unused one.  Returns the bytes of
+ * the used ones. */
 static size_t find_oldest(uint64_t now, struct seen *used, struct seen *unused)
 {
     uint64_t units = 0;
@@ -313,7 +314,7 @@ static size_t drop_piece(struct seen from, uint64_t units)
     return give_up(range_make(base_of(from.what), units, from.what), true);
 }
 
-/* The same with one that has no place. */
+/* The same with a range that has no place. */
 static size_t drop_waiting_piece(void)
 {
     range from = overflow_pop(OVERFLOW_WAITING);
@@ -328,7 +329,8 @@ static size_t drop_waiting_piece(void)
     return give_up(part(from, base_of(from), end), false);
 }
 
-/* Each once: what is refused again, by another thread too, is left. */
+/* Each range once: what is refused again, here or in another thread, is left.
+ */
 static size_t drop_waiting(void)
 {
     range from;
@@ -348,8 +350,8 @@ static bool is_aged(range from, uint64_t now)
     return from != 0 && age_of(from, now) > AGE_MAX;
 }
 
-/* An unused range has none, and can go at once; but mlockall(2) may have given it
- * all of them since. */
+/* An unused range has none, and can go at once; but mlockall(2) may have given
+ * it all its pages since. */
 static bool has_pages(range from)
 {
     return os_is_present(start_of(from), PAGE_BYTES);

@@ -6,15 +6,15 @@
 #include "compiler.h"
 
 /*
- * The uppermost range of a stack: its first unit, and a generation that each
- * pop counts up.  A pop that has read the link of a range fails when that range
- * has been away meanwhile, unless there have been a multiple of 2^32 pops.
+ * The top range of a stack: its first unit, and a generation that each pop
+ * increments.  A pop that has read the link of a range fails if that range was
+ * popped meanwhile, unless there have been a multiple of 2^32 pops.
  *
  * A range is linked by the word that the page map has for its first unit, which
- * says its length and where the next one starts (as a range does of its own
- * base).  Its lowest bit is 0: to a stray pointer it is no block's word.
+ * says its length and where the next one starts (encoded as in a range).  Its
+ * lowest bit is 0: to a stray pointer it is no block's word.
  *
- * Owner:   of a link the one who has taken the range or not yet put it.
+ * Owner: of a link, whoever has popped the range or not yet pushed it.
  * Readers: everybody who pops, hence the generation; the page map stays.
  */
 typedef uint64_t head_word;
@@ -25,7 +25,7 @@ _Static_assert(RANGE_LENGTH_SHIFT > 0, "a link is even");
 
 static _Alignas(CACHE_LINE_PAIR) _Atomic(head_word) heads[OVERFLOW_COUNT];
 
-/* A count: relaxed.  Higher than the truth for a moment, not lower. */
+/* A count: relaxed.  For a moment above the truth, never below. */
 static _Atomic(uint64_t) all_units;
 
 static uint64_t top_of(head_word from)
@@ -68,7 +68,7 @@ void overflow_push(enum overflow stack, range new)
 range overflow_pop(enum overflow stack)
 {
     _Atomic(head_word) *head = &heads[stack];
-    /* Acquires the link, and the range if it is ours then; pairs with
+    /* Acquires the link, and the range if the pop succeeds; pairs with
      * overflow_push(). */
     head_word before = atomic_load_explicit(head, memory_order_acquire);
     while (top_of(before) != 0) {

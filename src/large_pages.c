@@ -12,8 +12,8 @@ enum { SAMPLE_INTERVAL = 16 };
 
 enum verdict { NONE_YET, WRITTEN, NOT_WRITTEN };
 
-/* The last verdict; the first sample of all (see below); blocks that asked.
- * Relaxed: hints. */
+/* The last verdict; the very first sample (see below); the count of blocks that
+ * asked.  Relaxed: hints. */
 static struct {
     _Alignas(CACHE_LINE_PAIR) _Atomic(enum verdict) last;
     _Atomic(uintptr_t) first;
@@ -24,9 +24,9 @@ static struct {
 
 /*
  * The first sample in one word: where it starts, a multiple of UNIT_BYTES, and
- * how many of its pages are looked at.  It may be freed at any time, or moved:
- * the system says then that pages are not there, or those of another block are
- * taken for its own, once.
+ * how many of its pages are checked.  It may be freed or moved at any time:
+ * then its pages are found absent, or those of another block are taken for its
+ * own, once.
  */
 _Static_assert(OS_PRESENT_MAX / PAGE_BYTES < UNIT_BYTES, "pages beside a base");
 
@@ -51,7 +51,7 @@ static void judge(enum verdict verdict)
 }
 
 /* A title that loads frees nothing for a while.  What is not written yet may
- * be so soon: that is no verdict. */
+ * soon be: that is no verdict. */
 static void look_at_first(void)
 {
     uintptr_t first = GET(habit.first);

@@ -13,10 +13,10 @@ struct places large_places;
 /* --- Neighbours that missed each other ------------------------------------ */
 
 /*
- * Two threads that put neighbours at once do not see each other's.  Each counts
- * its put when its range has its place.  Whoever counts last has either looked
- * for neighbours after the other had counted, and then has seen its range, or
- * finds that the count is not the one from before its look.
+ * Two threads that put neighbours at once may not see each other's.  Each
+ * counts its put when its range has its place.  Whoever counts last has either
+ * looked for neighbours after the other had counted, and so seen its range, or
+ * finds the count changed since before its look.
  */
 
 /* Acquires the ranges of all puts that are counted; pairs with end_put(). */
@@ -25,7 +25,7 @@ static unsigned begin_put(void)
     return atomic_load_explicit(&large_places.puts, memory_order_acquire);
 }
 
-/* Publishes the words that were changed to places_rejoin(). */
+/* Publishes the changed words to places_rejoin(). */
 static void note_apart(void)
 {
     atomic_store_explicit(&large_places.apart, true, memory_order_release);
@@ -39,7 +39,8 @@ static void end_put(unsigned before)
         note_apart();
 }
 
-/* As place_replace().  What is there instead may be a neighbour too. */
+/* As place_replace().  If it fails, what is there instead may be a neighbour
+ * too. */
 static bool replace_neighbour(struct seen neighbour, range after)
 {
     if (place_replace(neighbour.place, neighbour.what, after))
@@ -50,8 +51,8 @@ static bool replace_neighbour(struct seen neighbour, range after)
 
 /* --- Putting -------------------------------------------------------------- */
 
-/* Puts a range where nothing is, the lowest places first.  False: there is no
- * such place. */
+/* Puts a range into an empty place, the lowest first.  False: there is no such
+ * place. */
 static bool put_in_empty_place(range new)
 {
     for (unsigned i = 0; i < PLACE_COUNT; i++) {
@@ -111,8 +112,8 @@ static void find_neighbours(range new, struct seen *below, struct seen *above)
     }
 }
 
-/* The joined range replaces one of its neighbours where it lies, so that it is
- * out of others' sight for no moment. */
+/* The joined range replaces one of its neighbours in its place, so that at no
+ * moment is that one hidden from others. */
 static range put(range new)
 {
     struct seen low, high;
@@ -123,7 +124,7 @@ static range put(range new)
             return 0;
         if (replace_neighbour(low, joined(low.what, high.what)))
             return 0;
-        /* The new one has its place; the one above has lost its. */
+        /* The new range has a place; the one above has lost its own. */
         return put_alone(high.what);
     }
     if (high.what != 0 && replace_neighbour(high, joined(new, high.what)))
@@ -141,7 +142,7 @@ range places_put(range new)
 
 /* --- Joining later -------------------------------------------------------- */
 
-/* The ranges of a moment. */
+/* A snapshot of the ranges. */
 struct sorted {
     range at[PLACE_COUNT];
     /* Places, the lowest range first. */
@@ -210,7 +211,7 @@ bool places_rejoin(range *lost)
         return false;
     /* While a range is in no place, another thread may put its neighbour. */
     unsigned before = begin_put();
-    /* Acquires the words that it is about; pairs with note_apart(). */
+    /* Acquires the changed words; pairs with note_apart(). */
     atomic_exchange_explicit(&large_places.apart, false, memory_order_acquire);
     struct sorted all;
     sort(&all);

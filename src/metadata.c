@@ -9,32 +9,31 @@
 
 enum {
     REGION_BYTES = 256 << 10,
-    /* Pages are made present so many at a time: else each costs whoever comes
-     * to it first a fault. */
+    /* Pages are made present so many bytes at a time: else whoever first
+     * touches one takes a fault. */
     PIECE_BYTES = 64 << 10,
 };
 
-/* Of a region less is left than this when the next one is begun. */
+/* Less than this is left of a region when the next one is begun. */
 enum { TAIL_BYTES = 16 << 10 };
 
-/* A mapping that is handed out from its start; this header is its first
- * piece. */
+/* A mapping that is handed out from its start, where this header lies. */
 struct region {
     size_t bytes;
     _Atomic(size_t) used;
     _Atomic(size_t) present;       /* pages up to here, or about to be */
-    _Atomic(struct region *) next; /* the one to go on with */
+    _Atomic(struct region *) next; /* the next one to use */
 };
 
 static _Atomic(struct region *) current;
 static _Atomic(size_t) total;
 
-/* Of all that was ever mapped, in the order of use, what is reserved ends
- * here. */
+/* Where reserved memory ends: an offset into all regions in the order of their
+ * use. */
 static _Atomic(size_t) reserved_end;
 
-/* Makes a region present up to `end` and what goes with it.  A hint, hence
- * relaxed: who is earlier than that takes a fault. */
+/* Makes a region present up to `end`, rounded up to a piece.  A hint, hence
+ * relaxed: whoever touches a page before that takes a fault. */
 static void make_present(struct region *region, size_t end)
 {
     size_t present =
@@ -73,14 +72,14 @@ static struct region *make_region(size_t bytes)
         return NULL;
     region->bytes = bytes;
     atomic_init(&region->used, sizeof(*region));
-    /* Writing the header has brought its page. */
+    /* Writing the header has made its page present. */
     atomic_init(&region->present, PAGE_BYTES);
     atomic_fetch_add_explicit(&total, bytes, memory_order_relaxed);
     return region;
 }
 
-/* Goes on with the region behind a full one (NULL: with the first one), which
- * is made unless there is one.  False: there is no memory. */
+/* Goes on with the region behind a full one (NULL: with the first one), making
+ * it if there is none.  False: out of memory. */
 static bool advance(struct region *full, size_t bytes)
 {
     _Atomic(struct region *) *place = full != NULL ? &full->next : &current;
@@ -159,7 +158,7 @@ static struct region *region_after(struct region *region)
     return atomic_load_explicit(&region->next, memory_order_acquire);
 }
 
-/* What was handed out, and what was left of full regions. */
+/* The bytes handed out, and those left over in full regions. */
 static size_t used_bytes(void)
 {
     size_t used = metadata_bytes();
@@ -170,8 +169,8 @@ static size_t used_bytes(void)
     return used;
 }
 
-/* Reserves `bytes` behind what is reserved and not used yet; returns where they
- * end. */
+/* Reserves `bytes` behind what is used and what is reserved already; returns
+ * where they end. */
 static size_t extend_reserve(size_t bytes)
 {
     size_t before = atomic_load_explicit(&reserved_end, memory_order_relaxed);
@@ -185,7 +184,7 @@ static size_t extend_reserve(size_t bytes)
     return end;
 }
 
-/* Maps so many bytes for later. */
+/* Maps `bytes` for later. */
 static bool map_for_later(size_t bytes)
 {
     size_t wanted = bytes + sizeof(struct region) + TAIL_BYTES;
@@ -196,8 +195,8 @@ static bool map_for_later(size_t bytes)
     return region != NULL;
 }
 
-/* Makes what is left of a region present, also where the child of a fork shares
- * pages with its parent still. */
+/* Makes what is left of a region present, including pages that the child of a
+ * fork still shares with its parent. */
 static void make_rest_present(struct region *region)
 {
     size_t used = atomic_load_explicit(&region->used, memory_order_relaxed);

@@ -25,8 +25,8 @@ static const struct option table[] = {
 enum { OPTION_COUNT = sizeof(table) / sizeof(table[0]) };
 
 /* A value plus one, 0 while nobody has chosen; and whether it is fixed.
- * Threads that fix the options at once all find the same, so each of these
- * words stands alone: relaxed. */
+ * Threads that fix the options at once all compute the same, so each word
+ * stands alone: relaxed. */
 static _Atomic(size_t) values[OPTION_COUNT];
 #define FIXED ((size_t)1 << 63)
 static _Atomic(bool) fixed;

@@ -9,9 +9,9 @@
 
 /*
  * What counts against the cap, and the part of it that threads are about to
- * map: two counts of OS_MAP_ALIGNMENT bytes in one word, so that the child of a
- * fork, which has the mappings but not these threads, sees both as they were at
- * one moment.  No more than user space is counted.
+ * map: two counts in units of OS_MAP_ALIGNMENT in one word, so that the child
+ * of a fork, which has the mappings but not these threads, sees both as of one
+ * moment.  Counts do not exceed user space.
  */
 typedef uint64_t account;
 enum { PENDING_SHIFT = 32, ACCOUNT_UNIT_SHIFT = 16 };

@@ -23,7 +23,7 @@
 #define SYS_process_madvise 440 /* Linux 5.10 */
 #endif
 
-/* Instead of a descriptor of a process: the one that calls.  Linux 6.15. */
+/* Instead of a pidfd: the calling process.  Linux 6.15. */
 enum { THIS_PROCESS = -10000 };
 
 static ssize_t madvise_ranges(const struct iovec *ranges, size_t count,
@@ -49,10 +49,10 @@ struct os_calls os_calls = {
 };
 
 enum {
-    /* How often a call that the kernel asks to repeat is repeated. */
+    /* How often a call that fails with EAGAIN is repeated. */
     EAGAIN_RETRIES = 8,
-    /* Pages are made present so many bytes at a time: the kernel lets nobody
-     * map meanwhile. */
+    /* Pages are made present so many bytes at a time: meanwhile the kernel lets
+     * nobody map. */
     POPULATE_STEP = 256 << 10,
 };
 
@@ -76,16 +76,16 @@ static bool unmap_pages(void *address, size_t bytes)
     return os_calls.munmap(address, bytes) == 0;
 }
 
-/* Unmaps what is not accounted.  If the system refuses (a process at its
- * limit of mappings), that address space is lost, and accounted from now on,
- * as far as it is whole units. */
+/* Unmaps what is not accounted.  If the system refuses (a process at its limit
+ * of mappings), that address space is lost, and its whole units are accounted
+ * from now on. */
 static void give_up(char *address, size_t bytes)
 {
     if (!unmap_pages(address, bytes))
         account_more(bytes & ~(size_t)(OS_MAP_ALIGNMENT - 1));
 }
 
-/* Maps more than is needed and cuts off what lies outside of the alignment. */
+/* Maps more than is needed and cuts off what lies outside the alignment. */
 static char *map_with_slack(size_t bytes, size_t alignment)
 {
     size_t slack = alignment - PAGE_BYTES;
@@ -142,14 +142,14 @@ static void look_if_filled(const char *mapping)
         atomic_store_explicit(&fills, now, memory_order_relaxed);
 }
 
-/* Maps, of which `counted` bytes are accounted. */
+/* Maps `bytes`, of which `counted` are accounted. */
 static void *map(size_t bytes, size_t alignment, size_t counted)
 {
     int saved = errno;
     void *result = NULL;
     if (account_begin(counted)) {
         /* The kernel places mappings side by side: when all lengths are
-         * multiples of the alignment, the first try fits most times. */
+         * multiples of the alignment, the first try mostly fits. */
         char *address = map_pages(NULL, bytes, 0);
         if (address != NULL && ((uintptr_t)address & (alignment - 1)) != 0) {
             give_up(address, bytes);
@@ -182,7 +182,7 @@ void *os_map_for_move(size_t bytes, size_t moved)
     return to;
 }
 
-/* Maps where nothing is. */
+/* Maps at an address where nothing is mapped yet. */
 static bool map_there(void *address, size_t bytes)
 {
     char *there = map_pages(address, bytes, MAP_FIXED_NOREPLACE);
@@ -229,7 +229,7 @@ static bool advise(void *address, size_t bytes, int advice)
     return result == 0;
 }
 
-/* How far behind the start of such a page a multiple of PAGE_BYTES is. */
+/* The offset of a multiple of PAGE_BYTES in its page of the system. */
 static size_t into_page(uintptr_t place)
 {
     return system_page() == PAGE_BYTES ? 0 : place & (system_page() - 1);
@@ -237,7 +237,7 @@ static size_t into_page(uintptr_t place)
 
 bool os_purge(void *address, size_t bytes)
 {
-    /* Of a part of a page the kernel would take the whole. */
+    /* The kernel would take whole pages, even for part of one. */
     return into_page((uintptr_t)address | bytes) == 0 &&
            advise(address, bytes, MADV_DONTNEED);
 }
@@ -251,7 +251,7 @@ bool os_purges_ranges_at_once(void)
     return atomic_load_explicit(&purging, memory_order_relaxed) == AT_ONCE;
 }
 
-/* How many of the first ranges one call gave back. */
+/* How many of the first ranges were given back in one call. */
 static size_t purge_at_once(const struct iovec *ranges, size_t count)
 {
     int saved = errno;
@@ -274,8 +274,8 @@ size_t os_purge_ranges(const struct iovec *ranges, size_t count)
     while (done < count &&
            os_purge(ranges[done].iov_base, ranges[done].iov_len))
         done++;
-    /* What was refused together but not alone tells, the first time, that it
-     * cannot be done together. */
+    /* If the first list ever tried was refused but a range alone was not, the
+     * system does not take lists. */
     if (count > 1 && done != 0 &&
         atomic_load_explicit(&purging, memory_order_relaxed) == NOT_TRIED)
         atomic_store_explicit(&purging, before != 0 ? AT_ONCE : ONE_BY_ONE,
@@ -297,8 +297,8 @@ bool os_populate(void *address, size_t bytes)
     return true;
 }
 
-/* Writes a byte as it is.  By compare-and-swap: what adds nothing compilers
- * may turn into a mere read, which gives no page. */
+/* Writes a byte back unchanged.  By compare-and-swap: compilers may turn adding
+ * 0 into a mere read, which brings no page. */
 static void touch(char *byte)
 {
     _Atomic(char) *shared = (_Atomic(char) *)byte;
@@ -333,8 +333,8 @@ bool os_grow(void *address, size_t old_bytes, size_t new_bytes)
 }
 
 /* The end of user space, which may be smaller than ADDRESS_BITS: on aarch64
- * 39, 42 or 47 bits.  What the kernel puts on the first stack lies in its
- * upper half. */
+ * 39, 42 or 47 bits.  The strings that the kernel puts on the first stack lie
+ * in its upper half. */
 static size_t user_space(void)
 {
 #ifdef __x86_64__
@@ -345,12 +345,11 @@ static size_t user_space(void)
 }
 
 /*
- * Whether a range is one mapping to the kernel.  Ranges side by side become
- * one when they are mapped, but not once pages were moved or the process has
- * forked.  Asked by a growth in place that can never be done, since it ends
- * where user space does; the kernel looks at the range first.  Of a length that
- * is more than user space it may not (EINVAL, as Linux 6.18): that is no
- * answer.
+ * Whether a range is one mapping to the kernel.  Adjacent ranges merge when
+ * they are mapped, but not once pages were moved or the process has forked.
+ * Tested by a growth in place that can never succeed, since it would end where
+ * user space does; the kernel checks the range first.  With a length beyond
+ * user space it may not (EINVAL, as in Linux 6.18): that is no answer.
  */
 static bool is_one_mapping(void *address, size_t bytes)
 {
@@ -364,15 +363,15 @@ bool os_move(void *from, size_t moved, void *to, size_t bytes)
 {
     int saved = errno;
     bool done = false;
-    /* Of several mappings the kernel refuses to move any, but may have
+    /* The kernel refuses to move several mappings at once, but may have
      * unmapped the target by then. */
     if (is_one_mapping(from, moved)) {
         account_call();
-        /* To its new length, so that it is one mapping there too. */
+        /* With its new length, so that it is one mapping there too. */
         done = os_calls.mremap(from, moved, bytes,
                                MREMAP_MAYMOVE | MREMAP_FIXED, to) == to;
-        /* The kernel unmaps the target first, and may fail then: for want of
-         * memory of its own, or at its limit of mappings. */
+        /* The kernel unmaps the target first, and may fail after that: for lack
+         * of memory, or at the limit of mappings. */
         if (!done)
             map_there(to, bytes);
     }
@@ -385,8 +384,8 @@ bool os_move(void *from, size_t moved, void *to, size_t bytes)
 bool os_unmap_for_move(void *to, size_t bytes, size_t moved)
 {
     int saved = errno;
-    /* Else a part of it is another thread's by now, which was faster than
-     * os_move() to map there. */
+    /* If not, part of it is another thread's by now, which mapped there before
+     * os_move() could. */
     bool done = !is_one_mapping(to, bytes) || unmap_pages(to, bytes);
     if (done)
         account_unmapped(bytes - moved);

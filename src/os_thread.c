@@ -8,8 +8,8 @@
 
 #include "os_account.h"
 
-/* Commands of membarrier(): as in <linux/membarrier.h>, which not every libc's
- * headers come with.  Linux 4.14. */
+/* Commands of membarrier(): as in <linux/membarrier.h>, which not every libc
+ * ships.  Linux 4.14. */
 enum { BARRIER_PRIVATE = 1 << 3, BARRIER_REGISTER_PRIVATE = 1 << 4 };
 
 static bool call_membarrier(int command)
@@ -28,7 +28,7 @@ void os_prepare_barrier(void)
 bool os_barrier_everywhere(void)
 {
     int saved = errno;
-    /* The registration may have failed, or not have come with a fork. */
+    /* The registration may have failed, or not been inherited by a fork. */
     bool done = call_membarrier(BARRIER_PRIVATE) ||
                 (errno == EPERM && call_membarrier(BARRIER_REGISTER_PRIVATE) &&
                  call_membarrier(BARRIER_PRIVATE));

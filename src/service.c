@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The optional thread that does the upkeep in the background.  The only file
- * that takes a lock: between starting, stopping and the thread itself. */
+/* The optional thread that does upkeep in the background.  The only file that
+ * takes a lock: between start, stop and the thread itself. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -56,8 +56,8 @@ static void after_fork_in_child(void)
     prepared = false;
 }
 
-/* At load: by the first start it could be too late for the child of a fork
- * beside that, which finds the lock held. */
+/* At load: at the first start it could be too late for the child of a
+ * simultaneous fork, which finds the lock held. */
 __attribute__((constructor)) static void load(void)
 {
     pthread_atfork(NULL, NULL, after_fork_in_child);
@@ -75,7 +75,7 @@ static void prepare(void)
     prepared = true;
 }
 
-/* The thread takes none of the title's signals. */
+/* The thread blocks all signals, so it gets none of the title's. */
 static int create(void)
 {
     sigset_t all, before;
@@ -121,7 +121,8 @@ static int stop(void)
 
 EXPORTED int partyalloc_stop_service_thread(void)
 {
-    /* Whoever is cancelled while it waits would leave it half stopped. */
+    /* A thread cancelled while it waits would leave the service half stopped.
+     */
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
     int error = stop();

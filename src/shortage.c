@@ -12,17 +12,17 @@
 #include "thread_cache.h"
 
 enum {
-    /* Room for a small block is made so many bytes at a time: a slab takes
-     * 10 us to be unmapped. */
+    /* Room for a small block is made so many bytes at a time: unmapping a slab
+     * takes 10 us. */
     SMALL_STEP = 64 << 10,
-    /* Steps in which what threads have left is handed on bit by bit, before it
-     * is all at once: no end of it need come, since a thread that borrows its
-     * cache leaves it itself each time. */
+    /* The most steps in which left caches are handed on bit by bit, before that
+     * is done all at once: otherwise it might never end, since a thread that
+     * borrows a cache leaves it again each time. */
     LEFT_STEPS_MAX = 64,
     ANY_NUMBER = INT_MAX,
 };
 
-/* What may help; false: there is nothing of it. */
+/* What may help; false: it has nothing to give. */
 struct measure {
     bool (*take)(struct shortage *shortage);
     unsigned turns_max;
@@ -41,8 +41,8 @@ static bool hand_on_all_left(struct shortage *shortage)
     return true;
 }
 
-/* What threads hold that are idle, bit by bit.  What has come to be free so is
- * given up at once. */
+/* What idle threads hold, bit by bit.  Slabs that become free by this are given
+ * up at once. */
 static bool hand_on_some_unused(struct shortage *shortage)
 {
     if (shortage->turns == 1)
@@ -69,7 +69,8 @@ static bool retire_slabs(struct shortage *shortage)
     return slab_retire(shortage->bytes) != 0;
 }
 
-/* What the thread and the depot have keeps slabs from being free as a whole. */
+/* Blocks in the thread's cache and the depot keep slabs from being wholly free.
+ */
 static bool bring_to_rest(struct shortage *shortage)
 {
     (void)shortage;
@@ -107,8 +108,8 @@ struct shortage shortage_of_small(void)
     return (struct shortage){.bytes = SMALL_STEP, .next = for_small};
 }
 
-/* Whether all measures together can be enough: else nothing is given up.  What
- * the system itself leaves besides is not known. */
+/* Whether all measures together can be enough: else nothing is given up.  How
+ * much the system itself still has is not known. */
 static bool can_help(size_t bytes)
 {
     size_t most = os_room_bytes() + large_kept_bytes() + chunk_left_bytes() +

@@ -3,13 +3,13 @@
 #include "page_map.h"
 
 /*
- * Slabs are as short as they can be while the part behind the last block
- * stays below an eighth: every thread that uses a class holds one of it.
+ * Slabs are as short as possible while the part behind the last block stays
+ * below an eighth: every thread that uses a class holds a slab of it.
  */
 enum {
     SHORT_SLAB_MAX = 8 << 10,   /* largest block in a slab of 64 KiB */
     MIDDLE_SLAB_MAX = 32 << 10, /* in one of 256 KiB */
-    LONG_SLAB_MAX = 128 << 10,  /* in one of about 512 KiB; beyond: of two */
+    LONG_SLAB_MAX = 128 << 10,  /* in some 512 KiB; above: two to a slab */
 };
 
 /* clang-format off */

@@ -12,7 +12,7 @@ enum {
     /* After so many new slabs in a row a class is growing: the pages of the
      * next one are made present in one call instead of a fault each. */
     GROWTH_EAGER = 3,
-    /* Of so many such slabs one goes without: it shows what is written. */
+    /* One in so many such slabs goes without: it shows what is written. */
     SAMPLE_INTERVAL = 8,
     STATE_WORD_BYTES = sizeof(uint64_t),
 };
@@ -69,7 +69,7 @@ void slab_let_go(struct slab_source *source)
 /* --- Making and choosing a slab ------------------------------------------- */
 
 /* A slab without address space: retired, or left by a thread that found none,
- * so that to fail again and again costs nothing. */
+ * so that failing again and again costs no metadata.  Else a new one. */
 static struct slab *take_unplaced(unsigned class)
 {
     struct slab *slab = slab_index_take_lowest(class, SLABS_UNPLACED);
@@ -111,8 +111,8 @@ static struct slab *make(unsigned class, uint32_t owner)
     return slab;
 }
 
-/* Whether enough of a slab's blocks are about to be its next holder's, so that
- * those with others shall come back to it. */
+/* Whether a slab's next holder is about to get so many of its blocks that the
+ * others should come back to it too. */
 static bool changes_owner(const struct slab *slab)
 {
     return atomic_load_explicit(&slab->resting, memory_order_relaxed) >=
@@ -126,7 +126,7 @@ static void set_owner(struct slab *slab, uint32_t owner)
                  page_map_slab_entry(owner, slab->class), slab);
 }
 
-/* Enters the holder as the owner, if that is due. */
+/* Makes the holder the owner, if that is due. */
 static void adopt(struct slab *slab, uint32_t owner)
 {
     if (slab->owner != owner && changes_owner(slab))
@@ -148,15 +148,15 @@ static struct slab *reuse(unsigned class, uint32_t owner, enum slab_set set)
     struct slab *slab;
     do {
         slab = slab_index_take_lowest(class, set);
-        /* Held although it was listed: listed by a thread that came late.
-         * Its holder will list it again. */
+        /* Held although listed: a thread listed it too late.  Its holder will
+         * list it again. */
     } while (slab != NULL && !slab_hold(slab));
     if (slab != NULL)
         adopt(slab, owner);
     return slab;
 }
 
-/* The bytes of the pages of a slab that have blocks: none lies behind them. */
+/* The bytes of the pages of a slab that hold blocks, from its start. */
 static size_t blocks_bytes(const struct slab *slab)
 {
     const struct size_class *geometry = &size_classes[slab->class];
@@ -164,7 +164,7 @@ static size_t blocks_bytes(const struct slab *slab)
     return (bytes + PAGE_BYTES - 1) & ~(size_t)(PAGE_BYTES - 1);
 }
 
-/* Makes these present in one call: the slab will be filled soon. */
+/* Makes those present in one call: the slab will be filled soon. */
 static void make_present(struct slab *slab)
 {
     uint32_t bytes = (uint32_t)slab_bytes(slab);
@@ -176,8 +176,8 @@ static void make_present(struct slab *slab)
     }
 }
 
-/* Whether the blocks of the last slab that was held are written all over: a
- * title need not write all that it allocates. */
+/* Whether the blocks of the last slab held were fully written: a title need not
+ * write all that it allocates. */
 static bool writes_all(const struct slab_source *source)
 {
     const struct slab *last = source->held;
@@ -187,8 +187,9 @@ static bool writes_all(const struct slab_source *source)
            os_is_present((void *)last->base, blocks_bytes(last));
 }
 
-/* Whether to make the pages of a slab that is about to be filled present.  A
- * block of up to a page leaves none out, whatever is written of it. */
+/* Whether to make the pages of a slab present that is about to be filled.  With
+ * blocks of up to a page, using all touches every page, however little of each
+ * is written. */
 static bool is_worth_while(const struct slab_source *source, unsigned class)
 {
     const struct size_class *geometry = &size_classes[class];
@@ -196,8 +197,8 @@ static bool is_worth_while(const struct slab_source *source, unsigned class)
            (geometry->size <= PAGE_BYTES || writes_all(source));
 }
 
-/* One of reserved memory as long as there is: who reserves relies on its pages,
- * and those of others may be gone, or never were there. */
+/* One of reserved memory as long as there is any: whoever reserves relies on
+ * its pages, and those of others may be gone, or never have been there. */
 static struct slab *find(unsigned class, uint32_t owner)
 {
     struct slab *slab = reuse(class, owner, SLABS_RESERVED);
@@ -223,8 +224,8 @@ struct slab *slab_choose(struct slab_source *source, unsigned class)
 
 /* --- Taking blocks -------------------------------------------------------- */
 
-/* Eight states at once, to skip what is not at rest.  A hint: what it shows
- * is read again, block by block. */
+/* Checks eight states at once, to skip what is not at rest.  A hint: states are
+ * read again, block by block. */
 static bool none_rests(const _Atomic(uint8_t) *states)
 {
     typedef uint64_t __attribute__((may_alias)) state_word;
@@ -263,7 +264,7 @@ static size_t take_range(struct slab *slab, uint32_t from, uint32_t to,
 }
 
 /* Takes blocks at rest: from where the last search ended, once around.  No more
- * than are counted: who brought others to rest is about to count these. */
+ * than are counted: any others are about to be counted. */
 static size_t take_resting(struct slab *slab, void **blocks, size_t wanted)
 {
     /* Acquire: the states of all that are counted are seen. */
@@ -343,8 +344,8 @@ static bool reserve_serves(const struct slab_source *source, unsigned class)
     return chunk_has_reserved(size_classes[class].slab_units);
 }
 
-/* The lowest slab of a set, held, if as many blocks rest there and all its
- * pages are there; *any: there was one. */
+/* The lowest slab of a set, now held, if `wanted` blocks rest there and all its
+ * pages are there; *any: the set had one. */
 static struct slab *choose_rested(const struct slab_source *source,
                                   unsigned class, enum slab_set set,
                                   size_t wanted, bool *any)
@@ -353,7 +354,7 @@ static struct slab *choose_rested(const struct slab_source *source,
     *any = slab != NULL;
     if (slab == NULL)
         return NULL;
-    /* A look only: it stays in the set, and as old as it is. */
+    /* Not taken: it stays in the set, without a new age. */
     if (atomic_load_explicit(&slab->resting, memory_order_relaxed) < wanted ||
         slab_purged_pages(slab) != 0) {
         slab_index_add(class, set, slab->number);
@@ -375,14 +376,14 @@ struct slab *slab_choose_rested(const struct slab_source *source,
     bool any;
     struct slab *slab =
         choose_rested(source, class, SLABS_RESERVED, wanted, &any);
-    /* Of another one the pages that were never used may not be there. */
+    /* Pages of other slabs that were never used may not be there. */
     if (!any && !reserve_serves(source, class))
         slab = choose_rested(source, class, SLABS_AVAILABLE, wanted, &any);
     return slab;
 }
 
-/* Goes on with another slab, whose pages are there, rather than to carve the
- * held one. */
+/* Goes on with another slab, whose pages are there, rather than carve the held
+ * one. */
 static bool spare_held(struct slab_source *source, unsigned class,
                        size_t wanted)
 {
@@ -404,7 +405,7 @@ size_t slab_fill(struct slab_source *source, unsigned class, void **blocks,
         struct slab *slab = source->held;
         if (slab == NULL)
             return 0;
-        /* Else take_resting() would take what is the holder's already. */
+        /* Else take_resting() could take what `local_free` has already. */
         CHECK(atomic_load_explicit(&slab->local_free, memory_order_relaxed) ==
               0);
         count = take_resting(slab, blocks, wanted);

@@ -17,10 +17,10 @@ enum {
 };
 
 /*
- * A node of the tree.  A bit of a set says that the child of that position
- * has, or had, a member below it (in the lowest level: is a member).  Bits
- * above may be stale in one direction only: never clear for long while a
- * member is below.
+ * A node of the tree.  A bit of a set says that the child at that position has,
+ * or had, a member below it (in the lowest level: is a member).  Bits above
+ * that may be stale in one direction only: never clear for long while a member
+ * is below.
  */
 struct node {
     _Atomic(uint64_t) bits[SLAB_SETS];
@@ -30,7 +30,7 @@ struct node {
 static struct node roots[CLASS_COUNT];
 static _Atomic(uint32_t) counts[CLASS_COUNT];
 
-/* The way from the root to a slab. */
+/* The path from the root to a slab. */
 struct path {
     struct node *nodes[LEVELS];
     unsigned positions[LEVELS];
@@ -48,15 +48,15 @@ static struct node *make_child(_Atomic(void *) *place)
     if (node == NULL)
         return NULL;
     void *expected = NULL;
-    /* Publishes the zeroed node to walk().  The node of a thread that is not
-     * first stays unused: metadata is never given back. */
+    /* Publishes the zeroed node to walk().  The node of a thread that loses the
+     * race stays unused: metadata is never given back. */
     if (atomic_compare_exchange_strong_explicit(
             place, &expected, node, memory_order_release, memory_order_acquire))
         return node;
     return expected;
 }
 
-/* False when a node is missing and cannot, or shall not, be made. */
+/* False when a node is missing and cannot, or must not, be made. */
 static bool walk(unsigned class, uint32_t number, bool make, struct path *path)
 {
     struct node *node = &roots[class];
@@ -109,7 +109,7 @@ static void set_from(const struct path *path, unsigned level, enum slab_set set)
     }
 }
 
-/* Clears the bits above `level` as far as their children have no member;
+/* Clears the bits above `level` as far up as their children have no members;
  * pairs with set_from(). */
 static void clear_above(const struct path *path, unsigned level,
                         enum slab_set set)

@@ -3,8 +3,8 @@
  * Blocks between a cache and the slabs that it holds.
  *
  * What the holder itself frees stays apart from what others bring to rest: in
- * the bits of `local_free`, which only the holder writes.  So a block that goes
- * to and fro costs no atomic read-modify-write.
+ * the bits of `local_free`, which only the holder writes.  So a block that is
+ * freed and reused costs no atomic read-modify-write.
  */
 #include "slab_internal.h"
 
@@ -12,7 +12,7 @@
 #include "slab_state.h"
 
 enum {
-    /* Slabs that a source holds at the most. */
+    /* The most slabs that a source holds. */
     HELD_MAX = 8,
 };
 
@@ -84,7 +84,7 @@ void slab_count_anew(struct slab_source *source)
     }
 }
 
-/* The bits of blocks that others brought to rest: of as many as are counted. */
+/* The bits of blocks that others brought to rest: `resting` of them. */
 static uint64_t find_counted(const struct slab *slab, uint32_t resting)
 {
     uint64_t bits = 0;
@@ -101,7 +101,8 @@ static uint64_t find_counted(const struct slab *slab, uint32_t resting)
     return bits;
 }
 
-/* Makes what others brought to rest the holder's alone, when nothing is yet. */
+/* Makes what others brought to rest the holder's alone; its bits are 0 before.
+ */
 static void claim_resting(struct slab *slab)
 {
     CHECK(local_free(slab) == 0);
@@ -115,7 +116,7 @@ static void claim_resting(struct slab *slab)
     atomic_fetch_sub_explicit(&slab->resting, resting, memory_order_relaxed);
 }
 
-/* Puts a held slab that `place` points to first. */
+/* Moves the held slab that `place` points to to the front. */
 static void put_first(struct slab_source *source, struct slab **place)
 {
     struct slab *slab = *place;
@@ -124,7 +125,7 @@ static void put_first(struct slab_source *source, struct slab **place)
     source->held = slab;
 }
 
-/* Puts a held slab first that has a block at rest.  False: none has. */
+/* Moves a held slab with a block at rest to the front.  False: none has one. */
 static bool find_resting(struct slab_source *source)
 {
     for (struct slab **place = &source->held; *place != NULL;
@@ -180,8 +181,8 @@ static void *carve_held(struct slab_source *source)
     return block;
 }
 
-/* Holds one slab more, and lets go of the one that was of no use longest, if
- * they are too many.  False: there is none. */
+/* Holds one more slab, and if these are too many lets go of the one unused the
+ * longest.  False: there is none to hold. */
 static bool hold_another(struct slab_source *source, struct slab *slab)
 {
     if (slab == NULL)
@@ -208,7 +209,7 @@ void *slab_take_one(struct slab_source *source, unsigned class)
     for (;;) {
         if (slab_take_local(source, &block, 1) != 0)
             return block;
-        /* There are its pages; those of what is carved may not be. */
+        /* Its pages are there; those of newly carved blocks may not be. */
         if (hold_another(source, slab_choose_rested(source, class, 1)))
             continue;
         block = carve_held(source);
@@ -217,8 +218,8 @@ void *slab_take_one(struct slab_source *source, unsigned class)
     }
 }
 
-/* Lets go of a held slab that has come to be free as a whole, unless it is the
- * only such: it is of more use to others. */
+/* Lets go of a held slab that has become wholly free, unless it is the only
+ * such: it is of more use to others. */
 static void let_go_of_spare(struct slab_source *source, const struct slab *slab)
 {
     unsigned spare = 0;

@@ -12,17 +12,17 @@ enum {
     DIRTY_FRACTION_SHIFT = 3,
     /*
      * What one step may cost, about 20 us: in units of what a page costs where
-     * one call gives back many ranges (0.13 us).  Where each range needs its
-     * own, 64 KiB took 5.5 us and a single page 1.4.
+     * one call gives back many ranges (0.13 us).  Where each range needs a call
+     * of its own, 64 KiB took 5.5 us and a single page 1.4.
      */
     STEP_EFFORT = 64,
     PAGE_EFFORT = 1,
     RANGE_EFFORT = 1,
     PAGE_EFFORT_ALONE = 2,
     RANGE_EFFORT_ALONE = 8,
-    STATES_TO_AN_EFFORT = 256, /* that are looked at */
+    STATES_TO_AN_EFFORT = 256, /* looked at */
     STEP_SLABS_MAX = 8,
-    /* Slabs that are listed, but in use again, which a step passes over. */
+    /* The most slabs, listed but in use again, that a step passes over. */
     PASSED_MAX = 64,
     RANGES_MAX = 64,
     TRIM_EFFORT = 1 << 20, /* more than a slab takes */
@@ -30,11 +30,11 @@ enum {
 
 /* Pages that are about to be given back, of slabs that are held meanwhile. */
 struct purge {
-    uint32_t effort; /* that may still be made, of which cost: */
+    uint32_t effort; /* that may still be made; what costs how much: */
     uint32_t page_effort, range_effort;
     unsigned slab_count;
     size_t range_count;
-    size_t ranges_ever; /* collected, those given back already too */
+    size_t ranges_ever; /* collected, including those given back already */
     size_t bytes;       /* given back */
     struct slab *slabs[STEP_SLABS_MAX];
     struct iovec ranges[RANGES_MAX];
@@ -53,11 +53,11 @@ static void purge_begin(struct purge *purge, uint32_t effort)
 }
 
 /*
- * Time is counted in ages.  What became dirty in this age is entered in one
- * set, what became so in the last is looked at in the other, and the two take
- * turns.  So a slab stays as it is for one age at least: what was freed just
- * now is what is most likely wanted next, and to give a page back and to have
- * it again costs some ten times what it costs to use it.
+ * Time is counted in ages.  What becomes dirty in this age is entered in one
+ * set, what became so in the last is looked for in the other, and the two take
+ * turns.  So a slab stays as it is for at least one age: what was freed just
+ * now is what is most likely wanted next, and giving a page back and faulting
+ * it in again costs some ten times what it costs to use it.
  */
 enum { AGE_SHIFT = 25 }; /* nanoseconds: about 33 ms, two frames */
 
@@ -121,10 +121,11 @@ void slab_expect_purge(struct slab *slab, uint32_t resting)
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
     uint32_t next = UINT32_MAX; /* nothing left to give back, or not allowed */
     if (resting < carved && !slab->reserved) {
-        /* When all but a sixteenth is free: before, there are few whole pages
-         * among scattered blocks, and many kernel calls to give them back.
-         * Then again when all is.  Blocks of some pages each have whole ones
-         * whatever their neighbours do: whenever half of the rest is free. */
+        /* When all but a sixteenth is free: before that, there are few whole
+         * pages among scattered blocks, and giving them back takes many kernel
+         * calls.  Again when all is free.  Blocks of several pages have whole
+         * ones whatever their neighbours do: whenever half of the rest is free.
+         */
         uint32_t most = carved - carved / 16;
         if (size_classes[slab->class].size > 2 * PAGE_BYTES)
             next = carved - (carved - resting) / 2;
@@ -134,7 +135,7 @@ void slab_expect_purge(struct slab *slab, uint32_t resting)
     atomic_store_explicit(&slab->purge_at, next, memory_order_relaxed);
 }
 
-/* The pages of a slab with a part that belongs to blocks. */
+/* The count of pages of a slab in which carved blocks lie. */
 static uint32_t pages_in_use(const struct slab *slab)
 {
     const struct size_class *geometry = &size_classes[slab->class];
@@ -144,8 +145,8 @@ static uint32_t pages_in_use(const struct slab *slab)
     return (carved * geometry->size + PAGE_BYTES - 1) >> PAGE_SHIFT;
 }
 
-/* Notes that the pages of a range are given back, but for those where no block
- * has been carved; the bytes of all that were not yet. */
+/* Notes that the pages of a range are given back, except those where no block
+ * has been carved.  Returns the bytes of all that had not been before. */
 static size_t range_purged(const struct iovec *range)
 {
     struct slab *slab = page_map_descriptor(range->iov_base);
@@ -167,7 +168,7 @@ static size_t range_purged(const struct iovec *range)
     return (size_t)(purged + ahead) << PAGE_SHIFT;
 }
 
-/* Gives back what was collected; a range that is refused stays. */
+/* Gives back what was collected; a refused range stays. */
 static void purge_ranges(struct purge *purge)
 {
     size_t at = 0;
@@ -194,8 +195,8 @@ static void make_effort(struct purge *purge, uint32_t effort)
     purge->effort -= effort < purge->effort ? effort : purge->effort;
 }
 
-/* Collects the pages that lie wholly in a byte range, unless all of them are
- * given back already, as far as the effort goes. */
+/* Collects the pages that lie wholly in a byte range, as far as the effort
+ * goes, but for those at either end that are given back already. */
 static void collect_range(struct purge *purge, struct slab *slab,
                           uint32_t start, uint32_t end)
 {
@@ -226,7 +227,7 @@ static void collect_range(struct purge *purge, struct slab *slab,
 static uint32_t skip(const struct slab *slab, uint32_t index, uint32_t end,
                      bool resting)
 {
-    /* Acquire: who frees a block has written it before; pairs with
+    /* Acquire: the freer of a block has written it before; pairs with
      * slab_return(). */
     while (index < end &&
            (atomic_load_explicit(&slab->states[index], memory_order_acquire) ==
@@ -235,7 +236,7 @@ static uint32_t skip(const struct slab *slab, uint32_t index, uint32_t end,
     return index;
 }
 
-/* Where what begins behind the last of so many blocks ends. */
+/* Where the free memory in front of block `index` ends. */
 static uint32_t end_of_free(const struct slab *slab, uint32_t index,
                             uint32_t carved)
 {
@@ -249,15 +250,15 @@ static uint32_t end_of_free(const struct slab *slab, uint32_t index,
 
 /*
  * Collects all pages of a held slab that carry no live block, as far as the
- * effort goes, and holds it until purge_end(), if there are any: blocks at rest
+ * effort goes; if there are any, holds it until purge_end(): blocks at rest
  * stay so until then, as only the holder takes them.
  */
 static void collect_slab(struct purge *purge, struct slab *slab)
 {
     uint32_t size = size_classes[slab->class].size;
     uint32_t carved = atomic_load_explicit(&slab->carved, memory_order_relaxed);
-    /* Before the look, hence acquire: what comes to rest meanwhile counts for
-     * the next. */
+    /* Read before the states, hence acquire: what comes to rest meanwhile
+     * counts for the next look. */
     uint32_t resting =
         atomic_load_explicit(&slab->resting, memory_order_acquire);
     size_t ranges = purge->ranges_ever;
@@ -277,17 +278,17 @@ static void collect_slab(struct purge *purge, struct slab *slab)
         slab_unhold(slab);
 }
 
-/* A slab of a class that became dirty before `age` and is so still, past *left
- * others that are listed; NULL: there is none, or not at once. */
+/* A slab of a class that became dirty before `age` and still is, passing over
+ * at most *left others that are listed; NULL: none was found. */
 static struct slab *take_dirty(unsigned class, uint32_t age, unsigned *left)
 {
     for (; *left != 0; --*left) {
         struct slab *slab = slab_index_take_highest(class, set_of_age(age - 1));
         if (slab == NULL)
             return NULL;
-        /* Used again since: it is listed anew when it comes free again.
-         * Sequentially consistent with rested(), as the sets are: who found it
-         * listed still has counted its blocks before this look. */
+        /* Used again since: it is listed again when it becomes free again.
+         * Sequentially consistent with rested(), as the sets are: whoever still
+         * found it listed has counted its blocks before this look. */
         if (atomic_load(&slab->resting) <
             atomic_load_explicit(&slab->purge_at, memory_order_relaxed))
             continue;
@@ -336,12 +337,13 @@ static void trim_class(struct purge *purge, unsigned class)
     uint32_t count = slab_index_count(class);
     for (uint32_t number = 0; number < count; number++) {
         struct slab *slab = slab_index_get(class, number);
-        /* A look first: to try to hold it takes its line from who uses it. */
+        /* A look first: trying to hold it takes the cache line from its user.
+         */
         if (slab == NULL ||
             atomic_load_explicit(&slab->held, memory_order_relaxed) ||
             atomic_load_explicit(&slab->resting, memory_order_relaxed) == 0)
             continue;
-        /* A new slab's holder says whether it is reserved: held first. */
+        /* A new slab's holder sets `reserved`: so hold it first. */
         if (!slab_hold(slab))
             continue;
         if (slab->reserved) {
@@ -377,7 +379,7 @@ size_t slab_dirty_bytes(void)
     return bytes > 0 ? (size_t)bytes : 0;
 }
 
-/* Blocks at rest, in bytes, about. */
+/* About the bytes of blocks at rest. */
 static size_t resting_bytes(void)
 {
     return slab_dirty_bytes() + (size_t)sum(&slab_sums.purged_bytes);

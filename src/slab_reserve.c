@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the slab layer has present ahead of use, when memory is reserved.
+ * What the slab layer makes present ahead of use, when memory is reserved.
  *
- * From then on blocks come from reserved slabs, as long as there are.  What is
- * elsewhere already may still come from there: what is left of the slabs that
- * caches hold, and blocks in magazines, of which the title never wrote any.
+ * From then on blocks come from reserved slabs, as long as there are any.  But
+ * some may still come from elsewhere: from the rest of the slabs that caches
+ * hold, and from magazines, whose blocks the title may never have written.
  */
 #include "slab_internal.h"
 
@@ -12,17 +12,17 @@
 
 size_t slab_metadata_bytes(size_t bytes)
 {
-    /* Of a slab of the smallest blocks, and its place in the index. */
+    /* For a slab of the smallest blocks, and its place in the index. */
     size_t each = sizeof(struct slab) + size_classes[0].capacity + CACHE_LINE;
     return (bytes / UNIT_BYTES + 1) * each;
 }
 
-/* Pages in a row, the last one not among them. */
+/* A run of pages, `end` excluded. */
 struct run {
     uint32_t first, end;
 };
 
-/* How to make pages present: one by one on Linux before 5.14. */
+/* A way to make pages present: one by one on Linux before 5.14. */
 typedef void make_present_function(void *start, size_t bytes);
 
 static void populate(void *start, size_t bytes)
@@ -73,11 +73,11 @@ static void make_used_present(const struct slab *slab,
                               make_present_function *make_present)
 {
     /* Acquires the place; pairs with make().  Sequentially consistent with
-     * leave_place(): it is not given up while `touched` says so. */
+     * leave_place(): the place is not given up while `touched` is not 0. */
     if (!atomic_load(&slab->placed) || slab->reserved)
         return;
-    /* The pages that were given back are the holder's to know: those that come
-     * back here stay counted as such until they are used. */
+    /* Only the holder may say which pages were given back: those made present
+     * here stay counted as given back until they are used. */
     uint32_t pages = (uint32_t)(slab_bytes(slab) >> PAGE_SHIFT);
     if (atomic_load_explicit(&slab->held, memory_order_relaxed))
         make_run_present(slab, (struct run){0, pages}, make_present);

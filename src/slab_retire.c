@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Giving up the address space of slabs that are free as a whole.
+ * Giving up the address space of wholly free slabs.
  *
- * Else a slab keeps it for life.  But when there is no more to be had, at a cap
- * or a limit of the system, what one class does not use another one can have.
+ * Normally a slab keeps it for life.  But when there is no more, at a cap or a
+ * limit of the system, other classes can have what one does not use.
  */
 #include "slab_internal.h"
 
@@ -12,8 +12,8 @@
 #include "slab_index.h"
 
 enum {
-    /* Slabs of a class that are tried in vain: at the limit of mappings the
-     * system refuses all but those at the edge of one. */
+    /* The most refusals per class: at the limit of mappings the system refuses
+     * all slabs but those at the edge of a mapping. */
     REFUSALS_MAX = 8,
 };
 
@@ -22,9 +22,9 @@ static uint32_t load(const _Atomic(uint32_t) *count)
     return atomic_load_explicit(count, memory_order_relaxed);
 }
 
-/* Whether every block of a held slab rests.  What one who brought the last of
- * them to rest still reads is the slab itself, which stays.  Acquire: no thread
- * is on its way to a block any more; pairs with rested(). */
+/* Whether every block of a held slab rests.  Whoever brought the last of them
+ * to rest still reads the slab itself, but that stays.  Acquire: no thread is
+ * on its way to a block any more; pairs with rested(). */
 static bool is_free(const struct slab *slab)
 {
     uint32_t resting =
@@ -32,7 +32,7 @@ static bool is_free(const struct slab *slab)
     return resting == load(&slab->carved);
 }
 
-/* Takes a slab that is free out of all sums. */
+/* Takes a wholly free slab out of all sums. */
 static void uncount(const struct slab *slab)
 {
     uint64_t blocks = load(&slab->carved);
@@ -49,7 +49,7 @@ static void uncount(const struct slab *slab)
     slab_add_dirty(purged - (int64_t)bytes);
 }
 
-/* Makes a held slab one that never had a block. */
+/* Resets a held slab to one that never had a block. */
 static void forget(struct slab *slab)
 {
     uint32_t carved = load(&slab->carved);
@@ -67,11 +67,11 @@ static void forget(struct slab *slab)
 
 /* Gives the addresses of a held slab back.  False: the system refuses, or
  * another thread is about to touch them (sequentially consistent with
- * make_used_present(), of which one sees the other). */
+ * make_used_present(): one of the two sees the other). */
 static bool leave_place(struct slab *slab)
 {
     unsigned units = size_classes[slab->class].slab_units;
-    /* Before the addresses are anyone else's. */
+    /* Before anyone else can have the addresses. */
     page_map_set(slab->base, units, 0, slab);
     atomic_store(&slab->placed, false);
     if (atomic_load(&slab->touched) == 0 &&
@@ -89,13 +89,13 @@ static bool retire(struct slab *slab)
         return false;
     uncount(slab);
     forget(slab);
-    /* It stays held: who finds it in a set from before leaves it alone. */
+    /* It stays held: whoever finds it still in a set leaves it alone. */
     slab_index_add(slab->class, SLABS_UNPLACED, slab->number);
     return true;
 }
 
-/* A slab of a class that is free, held; NULL: there is none.  Others are listed
- * too that were free; whoever holds one lists it again when it lets go. */
+/* A wholly free slab of a class, now held; NULL: there is none.  Some listed
+ * slabs no longer are; whoever holds one lists it again when it lets go. */
 static struct slab *take_free(unsigned class)
 {
     struct slab *slab;
@@ -109,8 +109,8 @@ static struct slab *take_free(unsigned class)
     return NULL;
 }
 
-/* Retires slabs of a class until that makes so many bytes, or the system has
- * refused some.  Those are let go of at the end, so that each is tried once. */
+/* Retires slabs of a class until that makes `bytes`, or the system has refused
+ * some.  These are let go at the end, so that each is tried once. */
 static size_t retire_class(unsigned class, size_t bytes)
 {
     size_t done = 0;

@@ -13,7 +13,7 @@
 #include "slab.h"
 #include "thread_cache.h"
 
-/* a - b of figures that were not read at one moment. */
+/* a - b, at least 0, of figures that were not read at one moment. */
 static uint64_t minus(uint64_t a, uint64_t b)
 {
     return a > b ? a - b : 0;
@@ -21,7 +21,8 @@ static uint64_t minus(uint64_t a, uint64_t b)
 
 static void fill_small(struct partyalloc_stats *stats)
 {
-    /* The way of what is freed: what moves on meanwhile is not missed. */
+    /* In the order in which freed blocks move: those that move on meanwhile are
+     * not missed. */
     struct cache_totals caches = cache_totals();
     struct depot_totals depot = depot_totals();
     struct slab_totals slabs = slab_totals();

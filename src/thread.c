@@ -10,8 +10,8 @@
  *        v
  *     bins_departed  borrows a cache for each call
  *
- * A thread for which no key can be had goes from absent to departed at once;
- * the others are so for as long as they set their key.
+ * A thread that can get no key goes from absent to departed at once; the others
+ * are departed while they set their key.
  */
 #include "thread.h"
 
@@ -44,7 +44,7 @@ static void exit_thread(void *value)
         cache_put_left(cache);
 }
 
-/* Makes the key; the state then.  KEY_MAKING when another thread is about to.
+/* Makes the key; returns the state.  KEY_MAKING: another thread is about to.
  */
 static int make_key(void)
 {
@@ -72,8 +72,8 @@ static void unmake_key(void)
 
 /*
  * Binds a cache to the thread for good, if we shall hear of the thread's end.
- * pthread_setspecific() may allocate; in case that it is us who serve that, the
- * thread borrows for it.
+ * pthread_setspecific() may allocate; in case we serve that, the thread borrows
+ * a cache for it.
  */
 static void bind(struct cache *cache)
 {
@@ -154,15 +154,15 @@ static void after_fork_in_child(void)
         else
             take_over(cache);
     }
-    /* Nobody comes for what is left to them. */
+    /* The threads that these blocks were left for will not come. */
     depot_drain_all();
     depot_settle();
 }
 
-/* Early, so that the key gets a low index and is there for the first thread;
- * and while there is one thread, so that none has to map memory beside
- * others that touch theirs for the first time, which makes each wait for
- * all.  Whoever calls before this runs gets it all made as well. */
+/* Early, so that the key gets a low index and exists for the first thread; and
+ * while there is one thread, so that none has to map memory while others take
+ * page faults on theirs, which makes each wait for all.  For whoever calls
+ * before this runs, all of it is made on demand. */
 __attribute__((constructor)) static void load(void)
 {
     make_key();

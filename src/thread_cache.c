@@ -9,30 +9,29 @@
 #include "options.h"
 
 enum {
-    /* The first fill of a class takes these bytes; later ones more. */
+    /* The first fill of a class takes so many bytes; later ones more. */
     FILL_FIRST_BYTES = 1 << 10,
     /* Blocks that a bin over budget gives up first; then twice as many each
      * time, until it misses one. */
     SPILL_FIRST = 12,
-    /* After so many times in a row frees seem to go on and on. */
+    /* After so many spills in a row frees seem to go on and on. */
     SPILLS_MAX = 4,
-    /* After so many magazines in a row of other caches' blocks their slabs
-     * change hands. */
+    /* After so many foreign magazines in a row their slabs change owner. */
     OTHERS_MAX = 6,
-    /* Slow paths that pass before pages to give back are looked for again,
-     * unless they have grown older meanwhile. */
+    /* Slow paths to wait before looking for pages to give back again, unless
+     * these have aged meanwhile. */
     PURGE_PATIENCE = 256,
-    /* Misses after which a bin is looked at, whether it is still in use. */
+    /* Misses after which a bin is checked for being idle. */
     IDLE_INTERVAL = 16,
     /* Magazines or bins that a step of a flush hands on. */
     FLUSH_STEP = 4,
-    /* Of so many, one looks for what large blocks left and nobody wants. */
+    /* One step in so many also drops kept large memory that has aged. */
     DROP_INTERVAL = 32,
 };
 
 /* --- Allocate ------------------------------------------------------------- */
 
-/* Loads a magazine with blocks in place of the empty one. */
+/* Loads a magazine with blocks in place of the emptied one. */
 static void *reload(struct cache *cache, unsigned class,
                     struct magazine *magazine)
 {
@@ -41,7 +40,7 @@ static void *reload(struct cache *cache, unsigned class,
     if (old != NULL)
         cache_put_empty(cache, old);
     if (unlikely(!cache_has_room(cache, class, magazine->count))) {
-        /* Another cache could hold more than this one can. */
+        /* It was filled by a cache that could hold more than this one. */
         slab_return(class, magazine->slots + 1, magazine->count - 1);
         magazine->count = 1;
     }
@@ -64,8 +63,8 @@ static size_t fill_size(struct cache *cache, unsigned class)
     return blocks;
 }
 
-/* What there is when the slabs have nothing: any magazine of the depot, or a
- * single block; with what the cache itself has of others there. */
+/* The last resort when the slabs have nothing: any magazine of the depot, or a
+ * single block; the cache's own foreign blocks are handed on first. */
 static void *take_last(struct cache *cache, unsigned class)
 {
     cache_flush_foreign(cache, class);
@@ -76,7 +75,7 @@ static void *take_last(struct cache *cache, unsigned class)
     return reload(cache, class, magazine);
 }
 
-/* A block past the own magazine, for which there is no room. */
+/* Bypasses the own magazine, for which there is no room. */
 static void *allocate_past(struct cache *cache, unsigned class)
 {
     void *block = cache_allocate_one(cache, class);
@@ -106,9 +105,8 @@ static void *refill(struct cache *cache, unsigned class)
     return block;
 }
 
-/* Makes a slab the cache's own when it goes on and on living on those of
- * others, who do not want them back: else each of their blocks would be a
- * foreign one at each free. */
+/* Makes a slab the cache's own when it keeps living on blocks of others, who do
+ * not want them back: else each of these would be foreign at each free. */
 static void note_owner(struct cache *cache, unsigned class,
                        const struct magazine *magazine)
 {
@@ -146,7 +144,7 @@ static struct magazine *take_from_depot(struct cache *cache, unsigned class)
 void *cache_allocate_slow(struct cache *cache, unsigned class)
 {
     /* A thread that has just got its cache, or borrows one, comes here without
-     * having looked. */
+     * having tried this. */
     void *block = cursor_pop(&cache->bins.of_class[class].own);
     if (block != NULL)
         return block;
@@ -176,9 +174,9 @@ void *cache_allocate_without(unsigned class)
 
 /* --- Free ----------------------------------------------------------------- */
 
-/* Gives pages of slabs back, while more of them are dirty than what is in use
- * justifies.  When nothing was found that is old enough, the next look waits.
- * False: there was no look. */
+/* Gives pages of slabs back, while more of them are dirty than is justified by
+ * what is in use.  After finding nothing old enough it waits before the next
+ * look.  False: it did not look. */
 static bool purge_step(struct cache *cache)
 {
     if (likely(slab_dirty_bytes() <= slab_dirty_allowance()))
@@ -196,8 +194,8 @@ static bool purge_step(struct cache *cache)
     return true;
 }
 
-/* Gives memory back, one bounded step at a time: of slabs, or else of large
- * blocks, if too much is kept of them or has been for long. */
+/* Gives memory back, one bounded step at a time: of slabs, or else memory kept
+ * of large blocks, if that is too much or has aged. */
 static void give_back_step(struct cache *cache)
 {
     if (option_quiet() || purge_step(cache))
@@ -207,9 +205,9 @@ static void give_back_step(struct cache *cache)
         large_drop_step(aged_too);
 }
 
-/* Takes the oldest out of a magazine and gives them to the depot: a few when it
- * may be that they are wanted back soon, up to three quarters when frees go on
- * and on. */
+/* Takes the oldest blocks out of a magazine and gives them to the depot: a few
+ * while they may be wanted back soon, up to three quarters when frees go on and
+ * on. */
 static void give_older(struct cache *cache, unsigned class,
                        struct magazine *full, struct magazine *empty)
 {
@@ -230,7 +228,7 @@ static void give_older(struct cache *cache, unsigned class,
 }
 
 /* How far to fill the next magazine of a bin that overflows: as far as the last
- * one, and further while frees go on and on, by what others have given up. */
+ * one, and while frees go on and on, further by what other bins gave up. */
 static size_t slots_after(const struct cache *cache, unsigned class,
                           size_t before)
 {
@@ -249,8 +247,8 @@ static size_t slots_after(const struct cache *cache, unsigned class,
  * A magazine with room for a cursor that has met its limit, and in *slots how
  * far to fill it.  NULL: the cache can take no more.
  *
- * A full own magazine stays in the cache where that may hold more, and is
- * thinned out where not; a full foreign one goes to the depot.
+ * A full own magazine stays in the cache if that may hold more, and otherwise
+ * is thinned out; a full foreign one goes to the depot.
  */
 static struct magazine *exchange(struct cache *cache, unsigned class,
                                  struct cursor *cursor, size_t *slots)
@@ -295,8 +293,8 @@ static bool make_room(struct cache *cache, unsigned class,
     return true;
 }
 
-/* Stops the process when a block is seen to be free: on top of its own
- * magazine, where it is OUT, or anywhere but in a cache's own. */
+/* Stops the process when a block is seen to be free: on top of the own
+ * magazine, where it is OUT, or anywhere that makes it not OUT. */
 static void refuse_double_free(const struct cursor *cursor, bool mine,
                                unsigned class, void *block)
 {
@@ -316,7 +314,7 @@ void cache_free_slow(struct cache *cache, uint32_t entry, void *block)
     page_map_settle(&cache->bins.home, block);
     struct page_map_leaf *leaf = cache->bins.home.leaf;
     if (!bins_push(&cache->bins, leaf, view, block)) {
-        /* Not just a thread that got its cache by this call. */
+        /* It failed for a reason other than a cache new in this call. */
         refuse_double_free(cursor, mine, class, block);
         bool any = false;
         if (cache_is_medium(cache, class))
@@ -325,7 +323,7 @@ void cache_free_slow(struct cache *cache, uint32_t entry, void *block)
                  /* If it fails now, another thread frees the same block. */
                  !bins_push(&cache->bins, leaf, view, block))
             any = cache_free_one(cache, class, block);
-        /* Once, however many blocks it was. */
+        /* Once, however many blocks were freed. */
         if (any)
             give_back_step(cache);
     }
@@ -365,8 +363,8 @@ static void flush_from(struct cache *cache, unsigned first)
 
 void cache_flush(struct cache *cache)
 {
-    /* First, since their count may be off in the child of a fork, and again
-     * with what is emptied now. */
+    /* First, since their count may be off in the child of a fork, and again for
+     * those emptied here. */
     cache_flush_empties(cache);
     flush_from(cache, 0);
     cache_flush_empties(cache);

@@ -3,10 +3,10 @@
  * Claiming the caches of threads that are idle.
  *
  * A thread enters its cache with two plain accesses to memory, a store and a
- * load, and no barrier between them but for the compiler.  Who claims it pays
- * for both: after a barrier on the processors of all threads either the thread
- * is seen to have entered, or it will see the claim (tests/model/claim.pml).
- * Where the system has no such barrier, nothing is claimed.
+ * load, and only a compiler barrier between them.  The claimer pays for both:
+ * after a barrier on the processors of all threads either the thread is seen to
+ * have entered, or it will see the claim (tests/model/claim.pml).  Where the
+ * system has no such barrier, nothing is claimed.
  *
  * A thread that finds its cache claimed borrows another one, and at its end
  * leaves its own to the claimer.
@@ -20,7 +20,7 @@ enum {
     STEP = 6,
 };
 
-/* When a thread is taken to be idle. */
+/* After so long a thread is taken to be idle. */
 static const uint64_t idle_ns = 500 * 1000 * 1000;
 
 /* --- Claims --------------------------------------------------------------- */
@@ -36,12 +36,12 @@ static void unclaim(struct cache *cache)
             memory_order_acquire))
         return;
     atomic_store_explicit(&bins->entered, true, memory_order_relaxed);
-    /* Releases that to the next who claims. */
+    /* Releases that to the next claimer. */
     atomic_store_explicit(&bins->claim, CLAIM_NONE, memory_order_release);
     cache_put_left(cache);
 }
 
-/* To be ended by unclaim().  False: the cache is in use. */
+/* To be followed by unclaim().  False: the cache is in use. */
 static bool claim(struct cache *cache)
 {
     struct bins *bins = cache_bins(cache);
@@ -92,8 +92,8 @@ static bool has_not_run(const struct cache *cache)
            atomic_load_explicit(&cache->seen_running, memory_order_relaxed);
 }
 
-/* Whether it has had no slow path for some time, as far as calls of this have
- * seen. */
+/* Whether its thread has had no slow path for some time, as far as calls of
+ * this have seen. */
 static bool is_idle(struct cache *cache)
 {
     uint64_t now = os_now_coarse();
@@ -107,8 +107,7 @@ static bool is_idle(struct cache *cache)
     return false;
 }
 
-/* Whether the cache of a thread may have come by something since all was handed
- * on. */
+/* Whether a thread's cache may have got anything since all was handed on. */
 static bool may_have_unused(const struct cache *cache)
 {
     return !atomic_load_explicit(&cache->bins.entered, memory_order_relaxed) &&
@@ -118,7 +117,7 @@ static bool may_have_unused(const struct cache *cache)
 
 /* --- Handing on ----------------------------------------------------------- */
 
-/* Hands on one thing of a class; false: there is none. */
+/* Hands on one slab or magazine of a class; false: there is none. */
 static bool hand_on_one(struct cache *cache, unsigned class)
 {
     struct slab_source *source = &cache->bins.sources[class];

@@ -2,12 +2,12 @@
 /*
  * The caches that no thread uses.
  *
- * They lie by the processor that their last thread ended on: the next one to
- * begin there is most likely its successor, and what that inherits are then
- * blocks of its own cache.  The last one at each place is left with its own
- * small blocks in it, and is taken before any other, from wherever it lies:
- * where threads come and go, none has to fill its cache anew, nor to flush it.
- * All others are flushed.
+ * They lie by the processor that their last thread ended on: the next thread to
+ * start there is most likely its successor, and the blocks it inherits are then
+ * its own cache's.  The last cache at each place is left with its own small
+ * blocks in it, and is taken before any flushed one, from whichever place:
+ * where threads come and go, none has to refill its cache or flush it.  All
+ * others are flushed.
  */
 #include "thread_cache_internal.h"
 
@@ -19,7 +19,7 @@ enum { PLACES = 8 };
 
 static struct {
     _Alignas(CACHE_LINE_PAIR) _Atomic(struct cache *) left;
-    _Atomic(uint64_t) since; /* about when it was; relaxed: a hint */
+    _Atomic(uint64_t) since; /* about when it was left; relaxed: a hint */
     struct stack flushed;
 } idle[PLACES];
 
@@ -90,13 +90,13 @@ struct cache *cache_take_idle(void)
     return cache;
 }
 
-/* Hands on a part of what a cache has that was left at a place. */
+/* Hands on a part of what a cache left at a place has. */
 static void flush_part(struct cache *cache, unsigned place)
 {
     struct cache *nobody = NULL;
     if (cache_flush_step(cache))
         put_flushed(cache, place);
-    /* Back to its place, as old as it is, if that is free still.  Publishes as
+    /* Back to its place, with its age, if that is still free.  Publishes as
      * cache_put_left() does. */
     else if (!atomic_compare_exchange_strong_explicit(
                  &idle[place].left, &nobody, cache, memory_order_release,

@@ -2,10 +2,10 @@
 /*
  * Medium blocks, and single ones, in a thread's cache.
  *
- * A few medium blocks would be all that a cache may hold of small ones, so they
- * do not pass from thread to thread by the magazine.  What a thread frees of
- * them stays with the slabs that its cache holds; a magazine in front of these
- * saves most of the ways there.  What lies elsewhere passes block by block.
+ * A few medium blocks would use up what a cache may hold of small ones, so they
+ * do not pass from thread to thread in magazines.  Those a thread frees stay
+ * with the slabs that its cache holds; a magazine in front of these saves most
+ * accesses to them.  Blocks of other slabs pass one by one.
  */
 #include "thread_cache_internal.h"
 
@@ -13,22 +13,22 @@
 
 enum {
     /* A magazine in front of held slabs takes so many blocks at first; and at
-     * the most, or so many times what a cache may hold of small ones: 1 MiB. */
+     * the most, or what is so many times the budget of small ones: 1 MiB. */
     MEDIUM_SLOTS_MIN = 2,
     MEDIUM_SLOTS_MAX = 16,
     MEDIUM_FACTOR = 2,
 };
 
-/* Whether the blocks of a class stay with the slabs that the cache holds.  Of
- * each class the cache takes either slabs for that or, by slab_fill(), others;
- * never both. */
+/* Whether the blocks of a class stay with the slabs that the cache holds.  For
+ * each class the cache takes slabs either for that or for slab_fill(); never
+ * both. */
 static bool is_local(const struct cache *cache, unsigned class)
 {
     return cache_is_medium(cache, class) && !cache->checked &&
            size_classes[class].capacity <= SLAB_LOCAL_MAX;
 }
 
-/* `slots`, or what a magazine of the class takes at the most. */
+/* `slots`, but no more than a magazine of the class may take. */
 static size_t slots_up_to(const struct cache *cache, unsigned class,
                           size_t slots)
 {
@@ -38,8 +38,8 @@ static size_t slots_up_to(const struct cache *cache, unsigned class,
     return slots < most ? slots : most;
 }
 
-/* The cursor of a local class, with a magazine.  NULL: there is none to be
- * had. */
+/* The cursor of a local class, with a magazine.  NULL: the class is not local,
+ * or out of memory. */
 static struct cursor *own_cursor(struct cache *cache, unsigned class)
 {
     struct cursor *own = &cache->bins.of_class[class].own;
@@ -55,9 +55,9 @@ static struct cursor *own_cursor(struct cache *cache, unsigned class)
     return own;
 }
 
-/* Doubles the slots of a magazine that was spilt since it was last empty: its
- * blocks go to and fro.  What is only allocated, and later only freed, needs
- * none. */
+/* Doubles the slots of a magazine that was spilled since it was last empty: its
+ * blocks are freed and reused.  Blocks that are only allocated, and later only
+ * freed, need none. */
 static void deepen(struct cache *cache, unsigned class, struct cursor *own)
 {
     struct bin_rest *rest = &cache->rest[class];

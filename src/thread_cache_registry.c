@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* All thread caches: their making, and sums over them. */
+/* All thread caches: making them, and sums over them. */
 #include "thread_cache_internal.h"
 
 #include "metadata.h"
@@ -8,8 +8,7 @@
 static _Atomic(struct cache *) newest;
 static _Atomic(uint32_t) made;
 
-/* Blocks of more than this part of what a cache may hold are medium: above
- * 4 KiB. */
+/* Blocks above this part of what a cache may hold are medium: above 4 KiB. */
 enum { SMALL_FRACTION = 128 };
 
 static unsigned first_medium(const struct cache *cache)
@@ -21,8 +20,8 @@ static unsigned first_medium(const struct cache *cache)
     return class;
 }
 
-/* What the fast paths touch of a cache, its bins and what follows them up to
- * the tag, is on one page so. */
+/* Puts what the fast paths touch of a cache, its bins and what follows them up
+ * to the tag, on one page. */
 enum { CACHE_ALIGNMENT = 2048 };
 _Static_assert(offsetof(struct bins, sources) <= CACHE_ALIGNMENT,
                "within one page");

@@ -5,11 +5,11 @@
 #include "depot.h"
 
 enum {
-    /* One class of blocks may have this part of a cache in one go. */
+    /* One class may get at most this part of a cache at once: a half. */
     RAISE_FRACTION = 2,
     /* Empty magazines in a bundle. */
     EMPTIES_MAX = 8,
-    /* Magazines of an idle class that are handed on in one go: it may have
+    /* Magazines of an idle class that are handed on at once: it may have
      * hundreds. */
     FLUSH_IDLE_MAX = 8,
 };
@@ -25,8 +25,8 @@ struct magazine magazine_empty __attribute__((aligned(MAGAZINE_BYTES)));
  * finds.
  */
 
-/* What slots for blocks of a class count for: nothing if these are medium, of
- * which each class has a bound of its own. */
+/* What slots of a class are charged: nothing for medium blocks, where each
+ * class has a bound of its own. */
 static size_t charge(const struct cache *cache, unsigned class, size_t slots)
 {
     return cache_is_medium(cache, class) ? 0
@@ -116,8 +116,8 @@ struct magazine *cache_take_empty(struct cache *cache)
     return magazine;
 }
 
-/* Makes a bundle of the empty magazines at hand: the spare one.  What was that
- * before goes to the depot. */
+/* Makes the empty magazines at hand the spare bundle.  The one before that goes
+ * to the depot. */
 static void bundle_empties(struct cache *cache)
 {
     struct magazine *bundle = take_list(&cache->empties);
@@ -148,7 +148,7 @@ void cache_flush_empties(struct cache *cache)
     cache->empty_count = 0;
     if (magazine == NULL)
         return;
-    /* Counted anew: in the child of a fork the count may be off. */
+    /* Recounted: in the child of a fork the count may be off. */
     magazine->count = 1;
     for (struct magazine *at = magazine->next; at != NULL; at = at->next)
         magazine->count++;
@@ -176,8 +176,9 @@ struct magazine *cache_give(struct cache *cache, unsigned class,
     return cache_take_empty(cache);
 }
 
-/* Empties a magazine: to the depot when it is worth that, else to the slabs,
- * so that no two threads come to share lines through a handful of blocks. */
+/* Empties a magazine: to the depot if it has enough blocks, else to the slabs,
+ * so that no two threads come to share cache lines through a handful of blocks.
+ */
 static void hand_on(struct cache *cache, unsigned class,
                     struct magazine *magazine, bool away)
 {
@@ -269,8 +270,8 @@ static void lower_limit(struct cache *cache, unsigned class,
     cursor->limit -= less;
 }
 
-/* Takes back a quarter of the slots that a bin does not use: what it does not
- * reach again in the meantime, others have more use for. */
+/* Takes back a quarter of a bin's unused slots: others have more use for those
+ * that it does not reach again in the meantime. */
 static void narrow(struct cache *cache, unsigned class)
 {
     struct bin *bin = &cache->bins.of_class[class];

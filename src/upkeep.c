@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The verbs by which a title has memory given back, reserved or limited. */
+/* The calls by which a title has memory given back, reserved or limited. */
 #include <errno.h>
 #include <stdatomic.h>
 
@@ -16,14 +16,14 @@
 #include "thread_cache.h"
 
 /*
- * Free memory decays: at the end of each period the memory that may stay
- * dirty falls to half of what is.  So what is used again soon stays, and after
+ * Free memory decays: at the end of each period the memory that may stay dirty
+ * falls to half of what is dirty.  So what is soon used again stays, and after
  * a second without use next to nothing does.
  */
 static const uint64_t decay_period_ns = 50 * 1000 * 1000;
 enum { DECAY_SHIFT = 1, DIRTY_MIN = 256 << 10 };
 
-/* Threads that maintain at once share the work; each word stands alone, so
+/* Threads that do upkeep at once share the work; each word stands alone, so
  * relaxed. */
 static _Atomic(uint64_t) period_end;
 static _Atomic(size_t) dirty_target = SIZE_MAX;
@@ -58,8 +58,8 @@ static bool give_back_step(size_t target, size_t *given_back)
     return more || bytes != 0;
 }
 
-/* Hands on some of what no thread uses; false: there is nothing.  With memory
- * reserved no thread is to go without what it holds, and need other pages. */
+/* Hands on some of what no thread uses; false: there is nothing.  Once memory
+ * is reserved no thread is to lose what it holds, and need other pages. */
 static bool flush_idle_step(void)
 {
     return cache_flush_left(LEFT_AGE) ||
@@ -74,8 +74,8 @@ EXPORTED size_t partyalloc_maintain(uint64_t budget_ns)
         lower_target();
     }
     size_t target = atomic_load_explicit(&dirty_target, memory_order_relaxed);
-    /* For half of the time at the most, so that small budgets serve the rest
-     * as well. */
+    /* For at most half of the time, so that small budgets serve the rest as
+     * well. */
     while (os_now() - start < budget_ns / 2 && depot_drain_idle_step())
         ;
     while (os_now() - start < budget_ns && flush_idle_step())
@@ -100,8 +100,8 @@ EXPORTED size_t partyalloc_trim(void)
 }
 
 enum {
-    /* Metadata that serves all that is reserved: the index of the slabs and the
-     * caches of some threads, and their magazines. */
+    /* Metadata that is reserved once: the index of the slabs, the caches of
+     * some threads, and their magazines. */
     METADATA_CONSTANT = 1 << 20,
     MAGAZINE_RESERVE_BYTES = 512 << 10,
 };
@@ -127,15 +127,15 @@ EXPORTED int partyalloc_reserve(size_t bytes)
         metadata += METADATA_CONSTANT + MAGAZINE_RESERVE_BYTES;
     if (!reserve(bytes, metadata))
         return ENOMEM;
-    options_be_quiet(); /* only now: who has no reserve gives back as before */
+    options_be_quiet(); /* only now: without a reserve all goes on as before */
     if (first)
         depot_reserve(MAGAZINE_RESERVE_BYTES);
     slab_reserve();
-    os_now(); /* the page of the clock is one too */
+    os_now(); /* so that the clock's page is present too */
     return 0;
 }
 
-/* Gives up address space that is free, until no more is mapped than that. */
+/* Gives up free address space, until no more than `bytes` is mapped. */
 static void shrink_to(size_t bytes)
 {
     if (os_mapped_bytes() > bytes)
