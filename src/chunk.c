@@ -103,8 +103,7 @@ static bool drop(span from)
 
 /* Maps a chunk and takes its first units.  The rest is for all, in place of
  * what was too short; unless another thread has brought a chunk meanwhile.
- * Near a limit, or if its pages would all come at once, maps just these units.
- */
+ * Near a limit, or if its pages would all come at once, maps just these. */
 static SLOW_PATH uintptr_t grow_slow(unsigned units)
 {
     span before = atomic_load_explicit(&current, memory_order_relaxed);

@@ -13,8 +13,7 @@
 #include "page_map.h"
 
 enum {
-    /* The bytes kept, and the part of what is live besides (shift: a quarter).
-     */
+    /* The bytes kept, and the part of live ones besides (shift: a quarter). */
     KEPT_CONSTANT = 48 << 20,
     KEPT_FRACTION_SHIFT = 2,
     /* The most that is mapped ahead of use: mapping waits for all who make
@@ -36,9 +35,8 @@ enum { HUGE_LARGE_MIN = 4 << 20 };
  * its mapping, the usable pages, and in the highest bit whether it is a sample
  * (large_pages.h).  The lowest bit tells it from the address of a descriptor,
  * in case the unit is a slab's by the time a stray pointer leads here.
- *
- * Owner: whoever has the block.  Readers: everybody who frees, hence the
- * compare-and-swap to BLOCK_FREED.
+  * Owner:   whoever has the block.
+ * Readers: everybody who frees, hence the compare-and-swap to BLOCK_FREED.
  */
 typedef uintptr_t block_word;
 enum {

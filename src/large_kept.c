@@ -15,8 +15,7 @@ enum {
     /* Ranges are unmapped so many units at a time: the kernel needs about 10 us
      * for their pages, and no less for half as many (doc/design.md). */
     DROP_UNITS = 4,
-    /* And their pages so many bytes at a time, if a long one goes as a whole.
-     */
+    /* And their pages so many bytes at a time, if a long one goes whole. */
     PURGE_BYTES = 1 << 20,
     /* What is older than half a second is unmapped by kept_drop_step(). */
     AGE_MAX = 500 * 1000 * 1000 >> RANGE_AGE_SHIFT,
@@ -329,8 +328,7 @@ static size_t drop_waiting_piece(void)
     return give_up(part(from, base_of(from), end), false);
 }
 
-/* Each range once: what is refused again, here or in another thread, is left.
- */
+/* Each range once: what is refused again, here or elsewhere, is left. */
 static size_t drop_waiting(void)
 {
     range from;

@@ -3,11 +3,12 @@
  * The magazine: a fixed array of block addresses, the currency between the
  * thread caches, the depot and the slabs.
  *
- * Owner: one thread cache, or the depot.  Detached from one before it is given
- * to the other: never in two places (I2).  Readers: the owner;
- * partyalloc_get_stats() reads only addresses of slots, not magazines.  Memory:
- * type-stable (metadata), aligned to its size, so that a pointer to one of its
- * slots gives the magazine.
+ * Owner:     one thread cache, or the depot.  Detached from one before it is
+ *            given to the other: never in two places (I2).
+ * Readers:   the owner; partyalloc_get_stats() reads only addresses of slots,
+ *            not magazines.
+ * Memory:    type-stable (metadata), aligned to its size, so that a pointer to
+ *            one of its slots gives the magazine.
  */
 #ifndef PARTYALLOC_MAGAZINE_H
 #define PARTYALLOC_MAGAZINE_H

@@ -91,8 +91,7 @@ bool os_is_present(const void *address, size_t bytes);
  * costs the pages as well. */
 bool os_fills_mappings(void);
 
-/* Makes pages present one by one, keeping their contents; they may be in use.
- */
+/* Makes pages present one by one, contents kept; they may be in use. */
 void os_touch(void *address, size_t bytes);
 
 /* Asks for huge pages in the range.  A hint. */

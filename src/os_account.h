@@ -18,7 +18,7 @@ void account_call(void);
  * once cannot exceed it together.  False: there is no room. */
 bool account_begin(size_t bytes);
 
-/* Ends that: whether the bytes are mapped. */
+/* Ends that; `done`: the bytes are mapped. */
 void account_end(size_t bytes, bool done);
 
 /* Counts more bytes as mapped, whatever the cap. */

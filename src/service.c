@@ -121,8 +121,7 @@ static int stop(void)
 
 EXPORTED int partyalloc_stop_service_thread(void)
 {
-    /* A thread cancelled while it waits would leave the service half stopped.
-     */
+    /* A thread cancelled while waiting would leave it half stopped. */
     int before;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
     int error = stop();

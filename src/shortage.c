@@ -69,8 +69,7 @@ static bool retire_slabs(struct shortage *shortage)
     return slab_retire(shortage->bytes) != 0;
 }
 
-/* Blocks in the thread's cache and the depot keep slabs from being wholly free.
- */
+/* Blocks in the cache and the depot keep slabs from being wholly free. */
 static bool bring_to_rest(struct shortage *shortage)
 {
     (void)shortage;

@@ -28,8 +28,7 @@ struct shortage {
 struct shortage shortage_of_small(void);
 struct shortage shortage_of(size_t bytes);
 
-/* Takes a measure.  False: all have been taken, or all together would not do.
- */
+/* Takes a measure.  False: all have been, or all could not be enough. */
 bool shortage_relieve(struct shortage *shortage);
 
 #endif

@@ -6,8 +6,7 @@
  * A slab keeps its class for life, and its address space until memory runs out;
  * pages come and go.
  *
- * Each block has a state, one byte that may be written only where the block is
- * (I4):
+ * Each block has a state, one byte that only whoever has the block writes (I4):
  *
  *     FRESH  not carved yet                        writer: the slab's holder
  *     OUT    with the title or in a thread's cache  writer: who has the block
@@ -113,8 +112,8 @@ bool slab_is_live(unsigned class, const void *pointer);
  */
 size_t slab_purge_step(bool *more);
 
-/* A number that changes when slabs may have become dirty for long enough: not
- * before then is a step worthwhile after one that found none. */
+/* A number that changes when slabs may have become dirty for long enough: after
+ * a step that found none, the next one waits for a change. */
 uint32_t slab_age(void);
 
 /* The bytes at rest that are still backed by pages, and how many of them to

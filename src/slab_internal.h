@@ -22,11 +22,13 @@ enum {
 };
 
 /*
- * Owner: nobody; `held` says whether somebody has the right to take blocks: a
- * cache, a purge, or who retires it; while it has no addresses it stays set.
- * It is taken by compare-and-swap, so fills and purges of one slab exclude each
- * other, and nobody ever waits: whoever fails goes to another slab (I5).
- * Readers: everybody who frees.  Memory: type-stable (metadata).
+ * Owner:   nobody; `held` says whether somebody has the right to take blocks: a
+ *          cache, a purge, or a thread that retires it; without addresses it
+ *          stays set.  It is taken by compare-and-swap, so fills and purges of
+ *          one slab exclude each other, and nobody ever waits: whoever fails
+ *          goes to another slab (I5).
+ * Readers: everybody who frees.
+ * Memory:  type-stable (metadata).
  */
 struct slab {
     /* On a cache line of its own, read by all who free: constant while the slab

@@ -101,8 +101,7 @@ static uint64_t find_counted(const struct slab *slab, uint32_t resting)
     return bits;
 }
 
-/* Makes what others brought to rest the holder's alone; its bits are 0 before.
- */
+/* Makes what others brought to rest the holder's alone; no bit is set yet. */
 static void claim_resting(struct slab *slab)
 {
     CHECK(local_free(slab) == 0);

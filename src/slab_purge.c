@@ -123,9 +123,8 @@ void slab_expect_purge(struct slab *slab, uint32_t resting)
     if (resting < carved && !slab->reserved) {
         /* When all but a sixteenth is free: before that, there are few whole
          * pages among scattered blocks, and giving them back takes many kernel
-         * calls.  Again when all is free.  Blocks of several pages have whole
-         * ones whatever their neighbours do: whenever half of the rest is free.
-         */
+         * calls.  Again when all is.  Blocks of several pages have whole ones
+         * whatever their neighbours do: whenever half of the rest is free. */
         uint32_t most = carved - carved / 16;
         if (size_classes[slab->class].size > 2 * PAGE_BYTES)
             next = carved - (carved - resting) / 2;
@@ -337,8 +336,7 @@ static void trim_class(struct purge *purge, unsigned class)
     uint32_t count = slab_index_count(class);
     for (uint32_t number = 0; number < count; number++) {
         struct slab *slab = slab_index_get(class, number);
-        /* A look first: trying to hold it takes the cache line from its user.
-         */
+        /* A look first: trying to hold it takes its line from its user. */
         if (slab == NULL ||
             atomic_load_explicit(&slab->held, memory_order_relaxed) ||
             atomic_load_explicit(&slab->resting, memory_order_relaxed) == 0)

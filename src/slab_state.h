@@ -35,8 +35,7 @@ FAST_PATH _Atomic(uint8_t) *slab_state(unsigned class, const void *pointer)
     return slab_state_in(page_map_descriptor(pointer), class, pointer);
 }
 
-/* The slab of a block, probably that of the last one, `last`, if there was one.
- */
+/* The slab of a block: probably `last`, that of the last one, if any. */
 FAST_PATH struct slab *slab_of(unsigned class, const void *block,
                                struct slab *last)
 {

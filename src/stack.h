@@ -7,7 +7,7 @@
  *
  * - Nodes are never unmapped: a pop reads the link of a node that another
  *   thread may have taken meanwhile.
- * - Push and single pop only. ck's batch pop leaves the generation alone, so
+ * - Push and single pop only.  ck's batch pop leaves the generation alone, so
  *   that a concurrent pop could succeed on a stale link.
  *
  * ThreadSanitizer sees neither ck's assembly nor the generation that makes the

@@ -177,8 +177,7 @@ struct magazine *cache_give(struct cache *cache, unsigned class,
 }
 
 /* Empties a magazine: to the depot if it has enough blocks, else to the slabs,
- * so that no two threads come to share cache lines through a handful of blocks.
- */
+ * so that no two threads share cache lines through a handful of blocks. */
 static void hand_on(struct cache *cache, unsigned class,
                     struct magazine *magazine, bool away)
 {
