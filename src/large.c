@@ -35,7 +35,8 @@ enum { HUGE_LARGE_MIN = 4 << 20 };
  * its mapping, the usable pages, and in the highest bit whether it is a sample
  * (large_pages.h).  The lowest bit tells it from the address of a descriptor,
  * in case the unit is a slab's by the time a stray pointer leads here.
-  * Owner:   whoever has the block.
+ *
+ * Owner:   whoever has the block.
  * Readers: everybody who frees, hence the compare-and-swap to BLOCK_FREED.
  */
 typedef uintptr_t block_word;

@@ -13,6 +13,7 @@
  * A range is linked by the word that the page map has for its first unit, which
  * says its length and where the next one starts (encoded as in a range).  Its
  * lowest bit is 0: to a stray pointer it is no block's word.
+ *
  * Owner:   of a link, whoever has popped the range or not yet pushed it.
  * Readers: everybody who pops, hence the generation; the page map stays.
  */
