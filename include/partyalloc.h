@@ -71,8 +71,8 @@ void *partyalloc_allocate(size_t size, uint32_t memory_type_id) PARTYALLOC_NEW;
  *     partyalloc: double free of 0x7f0123456780
  *
  * Found at this call:
- * - a misaligned pointer, and one outside of all small blocks (of up to 256
- *   KiB) at which no large block starts either;
+ * - a misaligned pointer, and one outside all slabs of small blocks (of up to
+ *   256 KiB) at which no large block starts either;
  * - in a slab (64 KiB or more of small blocks of one size) of another thread:
  *   an address where no block starts or none was made yet, and a free block,
  *   unless it lies in a thread's cache, ready to be allocated next;
