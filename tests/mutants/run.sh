@@ -8,7 +8,7 @@
 
 srcdir=$(cd "$srcdir" && pwd)
 work=$PWD/mutants
-seconds_max=120
+seconds_max=300
 jobs=${MUTANT_JOBS:-2}
 
 copy_sources() {
@@ -22,49 +22,37 @@ copy_sources() {
     cp -R "$srcdir/build-aux" "$work/tree/"
 }
 
-options_of() {
-    case $1 in
-    plain) echo "" ;;
-    tsan) echo "--with-sanitizer=thread" ;;
-    esac
-}
-
-# Each kind of build is configured when it is first needed.
-configured() {
-    test -f "$work/$1/Makefile" && return
-    mkdir -p "$work/$1"
-    (cd "$work/$1" && "$work/tree/configure" CC="$CC" CFLAGS="$CFLAGS" \
-        $(options_of "$1") >configure.log 2>&1)
+configure_copy() {
+    mkdir -p "$work/build"
+    (cd "$work/build" &&
+        "$work/tree/configure" CC="$CC" CFLAGS="$CFLAGS" >configure.log 2>&1)
 }
 
 # Builds and runs tests until one of them fails; says which.
 found_by() {
-    build=$1
-    shift
     for test in "$@"; do
-        (cd "$work/$build" && make -s -j"$jobs" libpartyalloc.la \
+        (cd "$work/build" && make -s -j"$jobs" libpartyalloc.la \
             "tests/$test" >make.log 2>&1) || { echo "does not build"; return; }
-        (cd "$work/$build" && timeout "$seconds_max" "tests/$test" \
+        (cd "$work/build" && timeout "$seconds_max" "tests/$test" \
             >run.log 2>&1) 2>/dev/null || { echo "$test"; return; }
     done
     echo nobody
 }
 
 mutant() {
-    name=$1 build=$2 file=$3 change=$4
-    shift 4
+    name=$1 file=$2 change=$3
+    shift 3
     case $name in
     ${MUTANTS:-*}) ;;
     *) return ;;
     esac
     number=$((number + 1))
-    configured "$build" || { echo "Bail out! configure failed"; exit 1; }
     sed "$change" "$srcdir/$file" >"$work/mutated"
     if cmp -s "$work/mutated" "$srcdir/$file"; then
         finder="cannot be made: the expression changes nothing"
     else
         cp "$work/mutated" "$work/tree/$file"
-        finder=$(found_by "$build" "$@")
+        finder=$(found_by "$@")
         cp "$srcdir/$file" "$work/tree/$file"
     fi
     case $finder in
@@ -77,6 +65,7 @@ mutant() {
 }
 
 copy_sources
+configure_copy || { echo "Bail out! configure failed"; exit 1; }
 . "$srcdir/tests/mutants/list.sh"
 echo "1..$number"
 finish
