@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sizes that no machine has give NULL and ENOMEM, at once: without a call of
- * the kernel, and without a trace in the allocator.
+ * Sizes beyond any address space give NULL and ENOMEM at once: without a
+ * kernel call, and without a trace in the allocator.
  */
 #include "support.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What uses the library for the tests: support.h. */
+/* The part of support.h that uses the library. */
 #include "support.h"
 
 #include <stdlib.h>

@@ -23,7 +23,7 @@ void release(void *block)
 
 void have_a_cache(void)
 {
-    /* Of a class of which no test wants blocks of its own. */
+    /* Of a class in which no test wants own blocks. */
     release(allocate(1));
     partyalloc_thread_flush();
 }

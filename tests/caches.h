@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 enum { MANY = 3000 };
-/* What a cache may hold, and above which size a block is medium. */
+/* What a cache may hold; the size above which a block is medium. */
 #define CACHE_BYTES  (512 * KIB)
 #define MEDIUM_ABOVE (4 * KIB)
 
@@ -17,14 +17,14 @@ extern void *blocks[MANY];
 void *allocate(unsigned class);
 void release(void *block);
 
-/* This thread has an empty cache from here on: it takes none that another one
+/* Gives this thread an empty cache, so that it takes none that another one
  * leaves. */
 void have_a_cache(void);
 
 /* A thread's body: fills `blocks` with blocks of *class. */
 void *allocate_many(void *class);
 
-/* Frees 4 MiB of a class, and looks now and then at what the cache holds. */
+/* Frees 4 MiB of a class, checking what the cache holds against `bound`. */
 void free_much_of(unsigned class, uint64_t bound);
 
 /* A thread's body: frees blocks that its cache has room for. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program of somebody else's that loads a module with the static archive in
- * it, and closes it while a thread runs that has used it.  When that thread
- * exits, the destructor of its key is called, and must be there still.
+ * A third-party program that loads a module with the static archive in it, and
+ * closes it while a thread that has used it still runs.  When that thread
+ * exits, the destructor of its key is called, and must still be there.
  */
 #define _POSIX_C_SOURCE 200809L
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program of somebody else's, as `make installcheck` builds it through the
- * installed pkg-config file: every function of the header can be linked and
- * does what its name says.
+ * A third-party program, as `make installcheck` builds it through the installed
+ * pkg-config file: every function of the header can be linked and does what its
+ * name says.
  */
 #include <partyalloc.h>
 

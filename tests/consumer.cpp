@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A C++ program of somebody else's, as `make installcheck` builds it through
- * the installed pkg-config file: the pair fits Party's callback types without
- * a cast, and containers live in its blocks.
+ * A third-party C++ program, as `make installcheck` builds it through the
+ * installed pkg-config file: the pair fits Party's callback types without a
+ * cast, and containers live in its blocks.
  */
 #include <partyalloc.h>
 
@@ -13,7 +13,7 @@
 #include <type_traits>
 #include <vector>
 
-/* The shape that the Party headers give their two callbacks. */
+/* The types that the Party headers give their two callbacks. */
 using allocate_callback = void *(*)(std::size_t, std::uint32_t);
 using free_callback = void (*)(void *, std::uint32_t);
 

@@ -12,7 +12,7 @@ static bool is_aligned(const void *block, size_t alignment)
         && (uintptr_t)block % PARTYALLOC_ALIGNMENT == 0;
 }
 
-/* Sizes around all that could be a border for this alignment. */
+/* Sizes around every possible boundary for this alignment. */
 static size_t sizes_for(size_t alignment, size_t *sizes)
 {
     const size_t fixed[] = {0, 1, 15, 16, 17, 100, 1000, 4095, 4096, 5000,
@@ -72,7 +72,7 @@ static void many_aligned_blocks_of_one_kind_live_side_by_side(void **state)
     }
 }
 
-/* A class whose blocks are aligned serves them, not a mapping of their own. */
+/* It comes from a class whose blocks are so aligned, not from a mapping. */
 static void an_aligned_small_block_is_a_small_one(void **state)
 {
     uint64_t large = stats_now().large_live_blocks;
@@ -138,7 +138,7 @@ static void a_bad_alignment_says_einval(void **state)
         errno = 0;
         assert_null(partyalloc_reallocate_aligned(block, 5000, bad[i], 0));
         assert_int_equal(errno, EINVAL);
-        /* Though it has that size where it is. */
+        /* Though it has that size already. */
         errno = 0;
         assert_null(partyalloc_reallocate_aligned(block, 100, bad[i], 0));
         assert_int_equal(errno, EINVAL);

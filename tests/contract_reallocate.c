@@ -9,7 +9,7 @@ static size_t smaller(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* Small, both sides of the border to large, and large sizes. */
+/* Small, both sides of the boundary to large, and large. */
 static const size_t some_sizes[] = {
     0, 1, 16, 17, 100, 128, 129, 1000, 4096, 5000, 20000, 65536, 100000,
     SMALL_SIZE_MAX - 1, SMALL_SIZE_MAX, SMALL_SIZE_MAX + 1, 300000, 500000,
@@ -93,7 +93,7 @@ static void a_block_that_becomes_much_smaller_is_another_one(void **state)
                          partyalloc_good_size(usable / 2));
         partyalloc_free(block, ANY_TYPE);
     }
-    /* There is none that is smaller. */
+    /* There is no smaller class. */
     void *block = partyalloc_allocate(16, ANY_TYPE);
     assert_ptr_equal(partyalloc_reallocate(block, 1, ANY_TYPE), block);
     partyalloc_free(block, ANY_TYPE);

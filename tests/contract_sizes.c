@@ -7,11 +7,11 @@
 
 #include <errno.h>
 
-/* So many blocks live at once while all small sizes are gone through. */
+/* As all small sizes are gone through, so many blocks live at once. */
 #define LIVE_AT_ONCE 512
 #define EVERY_SIZE_MAX (64 * KIB)
-/* Class boundaries are looked for up to here: some pages beyond the largest
- * class, where blocks come in whole pages. */
+/* Class boundaries are sought up to here: some pages beyond the largest class,
+ * where blocks come in whole pages. */
 #define BOUNDARY_MAX (SMALL_SIZE_MAX + 64 * KIB)
 
 static void check_usable_size(size_t size)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* How many bytes a block may have beyond the size that was asked for. */
+/* How many bytes a block may have beyond the requested size. */
 #include "support.h"
 
 #define FINE_MAX ((size_t)128) /* up to here the bound is a number of bytes */

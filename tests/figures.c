@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Figures about this process, and kernel calls as they may be elsewhere:
- * support.h. */
+/* Figures of this process, and kernel calls as on other systems: support.h. */
 #include "support.h"
 
 #include <linux/filter.h>

@@ -109,7 +109,7 @@ struct first {
     child_body *call;
 };
 
-/* The first call, and then a bit of ordinary life. */
+/* The first call, then some ordinary use. */
 static void start_with(void *argument)
 {
     struct first *first = argument;
@@ -217,7 +217,7 @@ static void a_threads_first_call_may_ask_anothers_usable_size(void **state)
     }
 }
 
-/* To map memory could take long beside threads that touch theirs. */
+/* To map memory could mean to wait for threads in page faults. */
 static void allocate_first_blocks(void *unused)
 {
     uint64_t before = stats_now().mapped_bytes;
@@ -237,7 +237,7 @@ static void the_first_blocks_map_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        /* Forks, so it comes before anything was called here. */
+        /* Forks, so it must come before any call here. */
         cmocka_unit_test(any_call_may_be_a_processes_first),
         cmocka_unit_test(the_first_blocks_map_no_memory),
         cmocka_unit_test(any_call_may_be_a_threads_first),

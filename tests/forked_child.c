@@ -10,7 +10,7 @@
 enum { WORKERS = 4, FORKS = UNDER_SANITIZER ? 20 : 100, BLOCKS = 500 };
 
 static atomic_bool stop_workers;
-static atomic_int ready; /* workers that have done what is to be seen */
+static atomic_int ready; /* workers that are set up for the fork */
 static struct filled parents_blocks[BLOCKS];
 
 static void *work(void *argument)
@@ -66,7 +66,7 @@ static void use_parents_blocks(void *unused)
 }
 
 /* Starts them and waits until all are ready.  A fork while a thread starts can
- * leave a lock of the address sanitizer's behind for ever. */
+ * leave a lock of the address sanitizer held for ever. */
 static void start_workers(pthread_t *workers, thread_body *body)
 {
     atomic_store(&stop_workers, false);
@@ -121,7 +121,7 @@ static void a_childs_child_works_too(void **state)
     end_workers(workers);
 }
 
-/* --- what the caches of the threads that are gone in the child held --- */
+/* --- what was cached by threads that the child does not have --- */
 
 enum { HELD = 1000, HELD_SIZE = 64 };
 
@@ -134,7 +134,7 @@ static void *hold_free_blocks(void *argument)
 
     for (size_t i = 0; i < HELD; i++)
         held[worker][i] = partyalloc_allocate(HELD_SIZE, ANY_TYPE);
-    /* No one gets a block that another one has had. */
+    /* No worker gets a block that another has had. */
     atomic_fetch_add(&holding, 1);
     while (atomic_load(&holding) < WORKERS)
         sleep_ms(1);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A thread that stands still in the middle of any operation holds nobody up,
- * and does no harm to the child of a fork at that moment.
+ * A thread stopped in the middle of any operation blocks no other, and does no
+ * harm to the child of a fork at that moment.
  *
- * A signal whose handler waits freezes it, wherever it is.
+ * A signal handler that waits freezes it, wherever it is.
  */
 #include "support.h"
 
@@ -17,8 +17,8 @@ enum {
     WORKERS = 3, /* one of them at a time is frozen */
     FREEZES = UNDER_SANITIZER ? 30 : 400,
     FORKS = UNDER_SANITIZER ? 10 : 150,
-    /* Turns that each of the others must take while one stands still, and
-     * after how many of its own this thread gives up. */
+    /* Turns that each other worker must take while one is frozen, and turns
+     * of its own after which this thread gives up. */
     TURNS_MIN = 10,
     PATIENCE_TURNS = 20000,
 };
@@ -27,8 +27,8 @@ struct worker {
     pthread_t thread;
     struct random random;
     _Atomic(uint64_t) turns;
-    /* One for each: another could run off with the post for one that is on its
-     * way out of the handler. */
+    /* One for each: a worker just frozen could take the post meant for one
+     * that is about to leave the handler. */
     sem_t thaw;
 };
 
@@ -46,7 +46,7 @@ static void freeze(int number)
         ;
 }
 
-/* Everything that others might have to wait for, if anyone had. */
+/* Everything that could have to wait for others, if anything did. */
 static void take_turn(struct random *random)
 {
     void *blocks[40];
@@ -94,7 +94,7 @@ static void *work(void *argument)
     return NULL;
 }
 
-/* A thread that is frozen while it starts may hold locks of the system's. */
+/* A thread frozen while it starts may hold locks of the system. */
 static void await_first_turns(void)
 {
     for (size_t i = 0; i < WORKERS; i++)
@@ -143,7 +143,7 @@ static void thaw_worker(size_t number)
     require(sem_post(&workers[number].thaw) == 0);
 }
 
-/* Whether each but one has taken its turns since it had taken so many. */
+/* Whether all workers but one have taken TURNS_MIN more than before. */
 static bool others_took_turns(size_t number, const uint64_t before[WORKERS])
 {
     for (size_t i = 0; i < WORKERS; i++)
@@ -153,7 +153,7 @@ static bool others_took_turns(size_t number, const uint64_t before[WORKERS])
     return true;
 }
 
-/* Whether each of the others goes on, and this thread too. */
+/* Whether all other workers go on, and this thread too. */
 static bool others_go_on(size_t number)
 {
     struct random random = {number};
@@ -181,7 +181,7 @@ static void the_others_go_on_while_a_thread_stands_still(void **state)
         freeze_worker(number);
         require(others_go_on(number));
         thaw_worker(number);
-        /* Another moment of its work each time. */
+        /* The next freeze hits another moment. */
         usleep((useconds_t)random_below(&random, 300));
     }
     end_workers();

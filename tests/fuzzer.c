@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* "make fuzz": where libFuzzer enters. */
+/* "make fuzz": libFuzzer's entry point. */
 #include "operations.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t length);

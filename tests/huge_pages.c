@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * PARTYALLOC_OPTION_HUGE_PAGES asks for huge pages for large blocks of 4 MiB
- * and more, and changes nothing for all others: their pages go back as always.
+ * and more, and changes nothing for others, whose pages go back as always.
  */
 #include "support.h"
 
@@ -65,7 +65,7 @@ static void use_large_blocks(void *unused)
     require(asked == 2);
 }
 
-/* What is asked for last is the block as a whole. */
+/* The last request was for the whole block. */
 static void require_asked_for(void *block, size_t size, size_t times)
 {
     require(block != NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a thread has freed comes back to the system although it has gone to
- * sleep since.
+ * What a thread has freed goes back to the system even if the thread sleeps
+ * from then on.
  *
  * Every test runs in a child, so that it starts from nothing.
  */
@@ -14,7 +14,7 @@ enum {
     BLOCKS = 4000,
     SIZE_LOW = 1 << 10,
     SIZE_HIGH = 32 << 10,
-    KEPT_EVERY = 16, /* one of so many blocks stays */
+    KEPT_EVERY = 16, /* one in so many blocks stays */
 };
 
 static struct filled blocks[BLOCKS];
@@ -56,7 +56,7 @@ static void *load_and_sleep(void *unused)
     return unused;
 }
 
-/* Loads on a thread, then gives back what it left while it sleeps. */
+/* Loads on a thread, then gives back what it holds while it sleeps. */
 static void run_with(void (*give_back)(void))
 {
     pthread_t thread;
@@ -70,8 +70,8 @@ static void run_with(void (*give_back)(void))
     size_t before = resident_bytes() - start;
     give_back();
     size_t after = resident_bytes() - start;
-    /* In magazines are 512 KiB, and two blocks of each class above 4 KiB; and
-     * each block that is kept keeps a page or two. */
+    /* Magazines hold 512 KiB, and two blocks of each class above 4 KiB; and
+     * each block that is kept pins a page or two. */
     require(UNDER_SANITIZER || after < before / 3);
     meet();
     require(pthread_join(thread, NULL) == 0);

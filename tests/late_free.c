@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Allocating and freeing while a thread or the process is on its way out: in
- * the destructors of other keys, in as many rounds as the system runs, in
- * atexit handlers, and in destructor functions.
+ * Allocating and freeing while a thread or the process is ending: in the
+ * destructors of other keys, in as many rounds as the system runs, in atexit
+ * handlers, and in destructor functions.
  */
 #include "support.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A module that library_loading loads before the library: at the process's end
- * its destructor function runs after the library's own. */
+/* A module that library_loading loads before the library: at process exit its
+ * destructor function runs after the library's own. */
 #include <stddef.h>
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The library comes into a program that runs already, and goes again, under
- * threads that stay.  This program is not linked with it.
+ * The library is loaded into a running program, and closed again, under threads
+ * that stay.  This program is not linked with it.
  */
 #include "support.h"
 
@@ -47,7 +47,7 @@ static void *live_through_loading(void *unused)
 {
     (void)unused;
     meet(); /* all threads run; the library is loaded now */
-    meet(); /* it is there */
+    meet(); /* it is loaded */
     use_library();
     meet(); /* all have used it; it is closed now */
     meet(); /* it is closed; the threads exit */
@@ -94,8 +94,8 @@ static void the_library_may_come_and_go_many_times(void **state)
     assert_child_succeeds(load_many_times, NULL);
 }
 
-/* A block, and what frees it, for a module that was loaded first: its
- * destructor function runs after those of the library. */
+/* Leaves blocks, and what frees them, to a module that was loaded first: its
+ * destructor function runs after the library's. */
 static void free_from_a_module_that_ends_later(void *unused)
 {
     void *module = dlopen(LATE_MODULE_PATH, RTLD_NOW);
@@ -133,7 +133,7 @@ static void use_after_close(void *unused)
     library = load_library();
     void *block = library.allocate(100, ANY_TYPE);
     require(dlclose(library.handle) == 0);
-    /* A timer's thread that the title has forgotten about. */
+    /* As by a timer thread that the title has forgotten. */
     library.free(block, ANY_TYPE);
     run_threads(4, use_on_thread, NULL, 0);
 }

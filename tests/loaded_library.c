@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The library as a program has it that loads it while it runs. */
+/* The library as a running program loads it. */
 #include "loaded_library.h"
 
 #include <dlfcn.h>
@@ -17,7 +17,7 @@ bool library_exists(void)
     return access(LIBRARY_PATH, R_OK) == 0;
 }
 
-/* A function pointer has to be taken out of an object pointer. */
+/* dlsym() gives an object pointer, not one to a function. */
 #define LOAD(library, name) \
     do { \
         *(void **)&(library).name = \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The library as a program has it that loads it while it runs. */
+/* The library as a running program loads it. */
 #ifndef LOADED_LIBRARY_H
 #define LOADED_LIBRARY_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What is mapped, for tests that compare it: without the leaves of the page
- * map, of which a mapping brings another one now and then, as addresses fall. */
+/* What is mapped, for tests that compare it: without leaves of the page map,
+ * since some mappings need a new one, depending on their addresses. */
 #ifndef MAPPED_H
 #define MAPPED_H
 

@@ -10,8 +10,8 @@
 
 enum { PRODUCERS = 16, WINDOW = 4000, MESSAGES = 40000 };
 
-/* A table that the producers fill and the freeing thread empties; a slot
- * that is not empty holds a producer up. */
+/* A table that the producers fill and the freeing thread empties; a full
+ * slot makes its producer wait. */
 static void *_Atomic table[PRODUCERS][WINDOW];
 static _Atomic(uint64_t) live_bytes, live_peak;
 static atomic_int producers_left;
@@ -174,7 +174,7 @@ static void scenes_of_different_sizes_do_not_add_up(void **state)
         play_scene(&random);
         partyalloc_trim();
     }
-    /* Each of them had 8 MiB; what is left is less than one. */
+    /* Each scene had 8 MiB; what is left is less than that. */
     assert_in_range(resident_bytes(), 0, start + 4 * MIB);
 }
 

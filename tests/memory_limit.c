@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * partyalloc_set_limit(): beyond the cap allocations fail with NULL, after
- * what could be given back was tried; what is freed can be had again.
+ * partyalloc_set_limit(): beyond the cap allocations fail with NULL, but only
+ * after giving back what they can; what is freed can be allocated again.
  */
 #include "support.h"
 
@@ -16,7 +16,7 @@ struct hoard {
 
 static struct hoard hoard;
 
-/* Sets a cap of so many bytes above what is mapped now. */
+/* Sets the cap to so many bytes above what is mapped now. */
 static size_t limit_growth_to(size_t bytes)
 {
     size_t limit = stats_now().mapped_bytes + bytes;
@@ -61,7 +61,7 @@ static void check_limit_with(size_t size)
     assert_true(stats_now().mapped_bytes <= limit);
     free_hoard(2);
     allocate_until_null(size);
-    /* The same blocks as were freed can be had again. */
+    /* Nearly as many blocks as were freed fit again. */
     assert_true(hoard.count - first >= first / 2 - 1 - first / 50);
     assert_true(stats_now().mapped_bytes <= limit);
     assert_int_equal(partyalloc_set_limit(0), 0);
@@ -199,7 +199,7 @@ static void fill_with_small(size_t size, size_t bytes)
     }
 }
 
-/* What can never be had takes nothing from what can, be it only to find out. */
+/* For what can never succeed nothing is given up, not even to find out. */
 static void ask_for_too_much(void *unused)
 {
     (void)unused;
@@ -251,7 +251,7 @@ static void a_block_shrinks_at_the_cap(void **state)
                                                          ANY_TYPE);
             require(filled.block != NULL);
         }
-        /* What it does not need others can have. */
+        /* What it no longer needs is free for others. */
         require(partyalloc_usable_size(filled.block) <= 2 * SMALL_SIZE_MAX);
         partyalloc_set_limit(0);
         filled_free(&filled);
@@ -284,7 +284,7 @@ static void take_slabs_and_what_the_cap_leaves(void *unused)
     require(partyalloc_reserve(46 * MIB) == 0);
 }
 
-/* These blocks rest with the thread. */
+/* The thread holds the slabs of these blocks. */
 static void take_slabs_that_are_held(void *size)
 {
     require(partyalloc_set_limit(CAP) == 0);
@@ -320,7 +320,7 @@ static void grow_by_what_slabs_have(void *unused)
     filled_free(&large);
 }
 
-/* Of the first chunk hardly anything is used. */
+/* Hardly any of the first chunk is used. */
 static void take_what_no_slab_has(void *unused)
 {
     (void)unused;
@@ -364,13 +364,13 @@ static void a_reallocation_beyond_the_cap_leaves_the_block(void **state)
     }
 }
 
-/* The old block and the new one together are more than the cap. */
+/* The old block and the new one together exceed the cap. */
 static void a_large_block_grows_up_to_the_cap(void **state)
 {
     (void)state;
     partyalloc_trim();
     struct filled filled = filled_allocate(20 * MIB, 1);
-    /* What would be in its way if it could grow where it is. */
+    /* Keeps it from growing in place, if it could. */
     struct filled beside = filled_allocate(MIB, 2);
     partyalloc_trim(); /* what was mapped ahead of use */
     limit_growth_to(12 * MIB);
@@ -398,7 +398,7 @@ static void kept_mappings_make_room_for_a_block_that_grows(void **state)
     filled[0] = filled_allocate(4 * MIB, 0);
     for (size_t i = 1; i < ARRAY_LENGTH(filled); i++)
         filled[i] = filled_allocate(2 * MIB, i);
-    /* No two side by side: nothing of them is long enough. */
+    /* No two are adjacent: none is long enough. */
     for (size_t i = 2; i < ARRAY_LENGTH(filled); i += 2)
         filled_free(&filled[i]);
     assert_true(stats_now().large_cached_bytes >= 5 * MIB);
@@ -450,7 +450,7 @@ static void allocate_first_small_block_at_the_cap(void *unused)
     require(partyalloc_set_limit(stats_now().mapped_bytes) == 0);
     void *block = partyalloc_allocate(100, ANY_TYPE);
     require(block != NULL);
-    /* Not all of it had to go. */
+    /* Not all that was kept had to go. */
     require(stats_now().large_cached_bytes >= 2 * MIB);
     partyalloc_free(block, ANY_TYPE);
     partyalloc_trim();
@@ -494,7 +494,7 @@ static void kept_memory_makes_room_for_a_reservation(void **state)
     assert_child_succeeds(reserve_at_the_cap, NULL);
 }
 
-/* In a child, so that there is nothing but what this one needs. */
+/* In a child, which has nothing but what this needs. */
 static void fail_many_times(void *argument)
 {
     enum { FAILURES = 20000 };

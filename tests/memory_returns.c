@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What was freed comes back to the system: by the callbacks alone for the
- * most part, while a title goes on; by upkeep nearly all, by a trim all.
+ * What was freed goes back to the system: most of it by the callbacks alone
+ * while a title goes on, nearly all by upkeep, all by a trim.
  *
  * Every test runs in a child, so that it starts from nothing.
  */
@@ -18,7 +18,7 @@ enum { BLOCKS = 150000, SIZE_LOW = 16, SIZE_HIGH = 2047, ROUNDS = 3 };
 static void *blocks[BLOCKS];
 static size_t start, peak;
 
-/* Bytes above those at the start, as a percentage of those at the peak. */
+/* Growth since the start, as a percentage of that at the peak. */
 static size_t percent_resident(void)
 {
     size_t now = resident_bytes();
@@ -46,7 +46,7 @@ static void shuffle(struct random *random)
     }
 }
 
-/* Writes to every block, and frees them in no order. */
+/* Writes to every block, and frees them in random order. */
 static void burst(struct random *random)
 {
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -71,7 +71,7 @@ static void burst_some_times(void)
     note_start();
     for (int i = 0; i < ROUNDS; i++)
         burst(&random);
-    /* What the service thread is moving at that moment is nowhere. */
+    /* What the service thread is just moving counts as live. */
     for (int i = 0; i < 1000 && stats_now().small_live_blocks != 0; i++)
         sleep_ms(1);
     require(stats_now().small_live_blocks == 0);
@@ -154,7 +154,7 @@ static void burst_and_trim(void *unused)
     burst_some_times();
     require(partyalloc_trim() > 0);
     require(percent_resident() <= 4);
-    /* What a thread leaves is reached when it has exited. */
+    /* What a thread leaves is reached once it has exited. */
     run_thread(burst_on_a_thread, NULL);
     require(partyalloc_trim() > 0);
     require(percent_resident() <= 4);
@@ -178,7 +178,7 @@ static void thin_out_and_trim(void *unused)
         if (i % KEPT_OF != 0)
             partyalloc_free(blocks[i], ANY_TYPE);
     partyalloc_trim();
-    /* A kept block holds its page, or two: of nine or ten. */
+    /* A kept block pins one page, or two, of nine or ten. */
     require(percent_resident() <= 25);
     for (size_t i = 0; i < BLOCKS; i += KEPT_OF) {
         require(holds(blocks[i], SIZE, i));
@@ -219,7 +219,7 @@ static void free_large_beyond_the_bound(void *unused)
     }
     for (size_t i = 0; i < LARGE; i++)
         partyalloc_free(blocks[i], ANY_TYPE);
-    /* What is more goes at once; no half second has to pass. */
+    /* The excess goes at once; no half second has to pass. */
     partyalloc_maintain(UINT64_C(10000000000));
     require(stats_now().large_cached_bytes <= 64 * MIB);
     require(stats_now().mapped_bytes <= 80 * MIB);
@@ -246,7 +246,7 @@ static void free_large_and_go_on(void *unused)
     require(stats_now().large_cached_bytes <= 48 * MIB);
 }
 
-/* The time that this thread has had, whatever else the machine was doing. */
+/* This thread's processor time, whatever else the machine was doing. */
 static uint64_t own_ns(void)
 {
     struct timespec time;
@@ -336,7 +336,7 @@ static void a_surplus_of_large_blocks_goes_by_small_ones(void **state)
     assert_child_succeeds(free_large_and_go_on, NULL);
 }
 
-/* What a title locks stays; all but large blocks, which are unmapped. */
+/* What a title locks stays, except large blocks, which are unmapped. */
 static void trim_what_is_locked(void *unused)
 {
     enum { COUNT = 10000, SIZE = 3000 };
@@ -344,7 +344,7 @@ static void trim_what_is_locked(void *unused)
 
     (void)unused;
     if (mlockall(MCL_CURRENT | MCL_FUTURE) != 0)
-        return; /* it may not */
+        return; /* not allowed here */
     partyalloc_free(partyalloc_allocate(4 * MIB, ANY_TYPE), ANY_TYPE);
     for (size_t i = 0; i < COUNT; i++)
         blocks[i] = partyalloc_allocate(SIZE, ANY_TYPE);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * No address of the process can be freed unnoticed: not our own structures,
- * and nothing that lies in any of its mappings.  White box, for the former.
+ * No address of the process can be freed unnoticed: neither our own structures
+ * nor anything else in its mappings.  White box, for the former.
  */
 #include "support.h"
 
@@ -17,7 +17,7 @@
 #include "slab.h"
 #include "thread.h"
 
-/* Memory of every kind, of which no block is live. */
+/* Leaves memory of every kind, but no live block. */
 static void use_everything(void)
 {
     enum { BLOCKS = 4000 };
@@ -65,7 +65,7 @@ static void our_own_structures_cannot_be_freed(void **state)
     partyalloc_free(block, ANY_TYPE);
 }
 
-/* --- inside of another thread's block --- */
+/* --- inside another thread's block --- */
 
 enum { THEIR_SIZE = 1000 };
 
@@ -78,7 +78,7 @@ static void *allocate_theirs(void *unused)
     return unused;
 }
 
-/* The first one brings a magazine for such blocks, which has room. */
+/* The first free brings a magazine for such blocks, with room left. */
 static void free_inside_of_theirs(void *unused)
 {
     (void)unused;
@@ -89,7 +89,7 @@ static void free_inside_of_theirs(void *unused)
 static void a_free_inside_of_anothers_block_stops_at_once(void **state)
 {
     (void)state;
-    /* The thread is to have a cache other than ours. */
+    /* So that the thread has a cache other than ours. */
     partyalloc_free(partyalloc_allocate(THEIR_SIZE, ANY_TYPE), ANY_TYPE);
     run_thread(allocate_theirs, NULL);
     assert_child_stops(free_inside_of_theirs, NULL);
@@ -105,7 +105,7 @@ static void free_and_flush(void *pointer)
     partyalloc_thread_flush();
 }
 
-/* Stopped by us, naming that address, in whatever way is right for it. */
+/* Stopped by us, with either line that names the address. */
 static void assert_noticed(uintptr_t address, const char *mapping)
 {
     struct ending ending = run_in_child(free_and_flush, (void *)address);

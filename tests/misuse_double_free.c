@@ -8,8 +8,8 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-/* Brings a block into the state of being free, by the way of its name, and
- * returns it for the second free. */
+/* Frees a block once, in the way its name says, and returns it for the second
+ * free. */
 struct scenario {
     const char *name;
     void *(*free_once)(void);
@@ -45,7 +45,7 @@ static void *small_just_before(void)
     return freed_just_before(64);
 }
 
-/* The cache has room: the free does not come by any slow path. */
+/* The cache then has room: the free takes no slow path. */
 static void warm_cache(size_t size, size_t count)
 {
     enum { WARM_MAX = 1000 };
@@ -84,10 +84,10 @@ static void *medium_just_before(void)
     return freed_just_before(20000);
 }
 
-/* On top of what is left when half of a full magazine went to the slabs. */
+/* The top block left when half of a full magazine has been spilled. */
 static void *medium_just_before_a_spill(void)
 {
-    void *blocks[2]; /* what a magazine of them takes at first */
+    void *blocks[2]; /* what a magazine of them holds at first */
 
     for (size_t i = 0; i < ARRAY_LENGTH(blocks); i++)
         blocks[i] = allocate(20000);
@@ -144,7 +144,7 @@ static void *large_before_another_large(void)
     return block;
 }
 
-/* Joined with what lies around it, and all of it unmapped or in use again. */
+/* Joined with its neighbours, then (below) unmapped or in use again. */
 static void *large_between_others_freed(void)
 {
     void *blocks[3];
@@ -476,7 +476,7 @@ static void *free_all_and_one_again(void *argument)
     /* Neither the first nor the last of them. */
     expect_stop("double free", blocks[FOREIGN / 2]);
     release(blocks[FOREIGN / 2]);
-    /* No end of the thread, which would flush its cache. */
+    /* The thread's end would flush its cache. */
     _exit(0);
 }
 
@@ -535,8 +535,8 @@ static void a_freed_block_cannot_be_reallocated_if_checked(void **state)
 static atomic_int waiting;
 static _Atomic(uint64_t) start;
 
-/* The last to come says when; then both look at the clock, so that neither has
- * to hear of it from the other. */
+/* The last to arrive sets the time; then both watch the clock, so that neither
+ * waits to hear from the other. */
 static void *release_with_the_other(void *block)
 {
     if (atomic_fetch_sub(&waiting, 1) == 1)

@@ -23,7 +23,7 @@ struct scenario {
 static _Alignas(16) char some_data[4096];
 static _Alignas(16) const char some_constants[64] = "constant";
 
-/* Spoils nothing: gives the compiler no view of where the pointer is from. */
+/* Hides from the compiler where the pointer is from. */
 static void *opaque(const void *pointer)
 {
     void *volatile hidden = (void *)(uintptr_t)pointer;
@@ -58,7 +58,7 @@ static void *in_code(void)
     return at((uintptr_t)&in_code & ~(uintptr_t)15);
 }
 
-/* calloc(): gcc -O0 minds that what malloc() returned is not written. */
+/* calloc(): gcc -O0 warns that what malloc() returned is not written. */
 static void *from_malloc(void)
 {
     return opaque(calloc(1, 100));
@@ -238,7 +238,7 @@ static void *where_a_large_block_gave_up_its_end(void)
     return block + 2 * MIB;
 }
 
-/* Blocks that are freed and joined then. */
+/* Blocks that are freed and then joined. */
 static void *where_a_block_began_inside_of_another(void)
 {
     void *blocks[3];
@@ -305,7 +305,7 @@ static const struct scenario never_ours[] = {
     SCENARIO(beside_such_a_place),
 };
 
-/* --- pointers inside of small blocks --- */
+/* --- pointers inside small blocks --- */
 
 static void *inside(size_t size, size_t offset)
 {
@@ -362,9 +362,9 @@ static const struct scenario interior[] = {
     SCENARIO(inside_an_aligned_block),
 };
 
-/* --- pointers into slabs, to where no block is --- */
+/* --- pointers into slabs, where no block is --- */
 
-/* So far from the start of a slab of one unit. */
+/* At an offset into a slab of one unit. */
 static void *in_a_slab(size_t size, size_t offset)
 {
     void *block = partyalloc_allocate(size, ANY_TYPE);
@@ -516,7 +516,7 @@ static void *free_on_a_thread(void *argument)
     return NULL;
 }
 
-/* Whatever the thread's end does comes too late. */
+/* Whatever the thread's end does would come too late. */
 static void *free_on_a_thread_and_exit(void *argument)
 {
     partyalloc_free(argument, ANY_TYPE);

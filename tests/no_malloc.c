@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * No call of the library reaches malloc(): a title whose malloc() is itself
- * built on the library would not come back from it.
+ * built on the library would recurse for ever.
  *
  * This program's own malloc() and free() are found before the C library's.
  */
@@ -10,13 +10,13 @@
 #include <stdlib.h>
 #include <stdatomic.h>
 
-/* In a call of the library.  Volatile: of malloc() the compiler believes that it
- * looks at nothing. */
+/* In a call of the library.  Volatile: the compiler assumes that malloc() reads
+ * no variable. */
 static _Thread_local volatile bool inside;
 static atomic_uint calls;
 
-/* A sanitizer has these functions itself; and only glibc has its own by a second
- * name. */
+/* A sanitizer has these functions itself; and only glibc has its own under a
+ * second name. */
 #if !UNDER_SANITIZER && defined(__GLIBC__)
 #define COUNTS_CALLS 1
 

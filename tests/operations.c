@@ -46,7 +46,7 @@ static unsigned take_byte(struct input *input)
     return *input->bytes++;
 }
 
-/* Sizes of all magnitudes, with the borders of classes near. */
+/* Sizes of all magnitudes, many of them at class boundaries. */
 static size_t take_size(struct input *input)
 {
     unsigned shift = take_byte(input) % 22;
@@ -81,8 +81,8 @@ static void mark(struct slot *slot)
     memset(slot->block + slot->size - bytes, slot->mark, bytes);
 }
 
-/* Whether the first `size` bytes of the block, of those that were marked, are
- * as they were. */
+/* Whether those of the block's first `size` bytes that were marked are as they
+ * were. */
 static bool is_marked(const struct slot *slot, size_t size)
 {
     size_t bytes = filled_bytes(slot->size);

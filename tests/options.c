@@ -70,8 +70,8 @@ static void after_the_first_block_it_is_too_late(void **state)
     assert_child_succeeds(set_too_late_for_large, NULL);
 }
 
-/* What a cache holds when a thread has freed much of every class up to a
- * size. */
+/* What a cache holds when a thread has freed many blocks of every class up to
+ * a size. */
 static uint64_t fill_cache(size_t largest)
 {
     enum { EACH = 40 };
@@ -101,7 +101,7 @@ static void bound_the_cache(void *argument)
     require(fill_cache(bound / 128) <= bound);
 }
 
-/* Of longer blocks a few of each class. */
+/* Besides, a few medium blocks of each class. */
 static void bound_the_medium_blocks(void *unused)
 {
     uint64_t bound = 512 * KIB;
@@ -142,7 +142,7 @@ static void ask_for_huge_pages(void *unused)
         fill(blocks[i], SIZE, i);
         live += partyalloc_usable_size(blocks[i]);
     }
-    /* A tenth more than it would be, and the chunk that was begun. */
+    /* A tenth more than is live, and the chunk that was begun. */
     if (!UNDER_SANITIZER)
         require(resident_bytes() - start <= live + live / 10 + 4 * MIB);
     for (size_t i = 0; i < BLOCKS; i++) {
@@ -161,8 +161,8 @@ static void huge_pages_cost_little_memory(void **state)
 
 /* --- the environment --- */
 
-/* Run again with another environment, this program does just this: it frees
- * a block twice with another one between, and leaves with status 0. */
+/* Run again in another environment, this program only frees a block twice,
+ * another one in between, and exits with status 0. */
 #define AGAIN "free-twice"
 
 static int free_twice(void)
@@ -210,7 +210,7 @@ static void the_environment_is_ignored_where_it_makes_no_sense(void **state)
 {
     const char *const values[] = {"0", "", "2", "yes", "-1", "1x", "0x1",
                                   "99999999999999999999999", " 1",
-                                  /* 1 in 64 bits; and 10 less 9. */
+                                  /* 1 modulo 2^64; 10 - 9 if ' is a digit. */
                                   "18446744073709551617", "1'"};
 
     (void)state;

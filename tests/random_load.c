@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that take blocks of random sizes out of a common table, verify and
- * free them, and put new ones in their place, with all that gives memory back
- * called in between.
+ * Threads that take blocks of random sizes out of a shared table, verify and
+ * free them, and put new ones in their place, with all calls that give memory
+ * back in between.
  *
  * With LOAD_SECONDS in the environment it runs for that long in all, and with
  * other random numbers each time: "make stress".
@@ -32,8 +32,8 @@ struct worker {
 
 static struct label *_Atomic slots[SLOTS];
 
-/* Larger blocks are checked at both ends only, so that the load lies on the
- * allocator and not on memory. */
+/* Larger blocks are checked at both ends only, to load the allocator and not
+ * the memory. */
 #define CHECKED_MAX (16 * KIB)
 
 static void *body_of(struct label *label)

@@ -11,8 +11,8 @@
 
 #define RESERVED (64 * MIB)
 
-/* Working sets of a steady mix, each of about 27 MiB: a slab keeps its class,
- * so that each class needs room for its own highest moment. */
+/* Steady mixes with working sets of about 27 MiB each: a slab keeps its class,
+ * so each class needs room for its own peak. */
 static const struct mix {
     size_t slots;
     size_t size_max;
@@ -28,12 +28,12 @@ static void touch_own_memory(void)
         slots[i] = &slots[i];
     for (size_t i = 0; i < SLOTS_MAX; i++)
         slots[i] = NULL;
-    /* And libc's code: with gcc -Os the library copies by memmove(). */
+    /* And libc's code: with gcc -Os the library calls memmove(). */
     volatile size_t bytes = SLOTS_MAX / 2 * sizeof(slots[0]);
     memmove(slots, slots + SLOTS_MAX / 2, bytes);
 }
 
-/* Frees a block of the working set, and allocates another one, each time. */
+/* Each step frees a block of the working set and allocates another one. */
 static void live_in(const struct mix *mix, struct random *random, size_t steps)
 {
     for (size_t i = 0; i < steps; i++) {
@@ -98,7 +98,7 @@ static void *warm_up_then_exchange(void *argument)
 {
     struct random random = {(uintptr_t)argument};
 
-    exchange_blocks(&random, WARM_UP); /* it has a cache, and its stack */
+    exchange_blocks(&random, WARM_UP); /* gets its cache and stack pages */
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
     uint64_t faults = minor_faults();
@@ -106,7 +106,7 @@ static void *warm_up_then_exchange(void *argument)
     faults = minor_faults() - faults;
     atomic_fetch_add(&faults_of_threads, faults);
     pthread_barrier_wait(&barrier);
-    /* The end of a thread has calls of its own: the child ends first. */
+    /* A thread's end makes kernel calls: the child ends first. */
     for (;;)
         sleep_ms(1000);
     return NULL;
@@ -210,11 +210,11 @@ static void a_reservation_of_nothing_is_one(void **state)
 
 /* --- memory that was in use before --- */
 
-/* Of each of these so many bytes are live at once. */
+/* Of each of these sizes LIVE bytes are live at once. */
 static const size_t sizes[] = {16, 500, 3000, 6000, 20000, 100000};
 #define LIVE (4 * MIB)
 
-/* Blocks of a size that are allocated, written if wanted, and freed. */
+/* Allocates blocks of a size, writes them if wanted, and frees them. */
 static void use_size(size_t size, bool write)
 {
     size_t count = LIVE / size < SLOTS_MAX ? LIVE / size : SLOTS_MAX;
@@ -266,7 +266,7 @@ static void each_match_is_within_the_reserve(void **state)
     assert_child_succeeds(play_again_and_again, NULL);
 }
 
-/* Some of each size stay: no slab is free as a whole, or was used as one. */
+/* Some of each size stay: not every slab is free as a whole. */
 static void reserve_among_blocks_never_written(void *unused)
 {
     enum { KEPT = 1000 };
@@ -301,8 +301,8 @@ static void wait_for(int wanted, bool busy)
             sleep_ms(1);
 }
 
-/* A thread that has blocks of each size in its cache, and slabs, most of them
- * never written, when another thread reserves. */
+/* A thread that holds blocks of each size in its cache and slabs, most of them
+ * never written, while another thread reserves. */
 static void *hold_then_use(void *argument)
 {
     bool busy = *(const bool *)argument;
@@ -339,7 +339,7 @@ static void what_threads_hold_has_its_pages(void **state)
         assert_child_succeeds(reserve_for_another_thread, &busy[i]);
 }
 
-/* When the reserve is used up, what was used before comes first. */
+/* Beyond the reserve, memory that was used before comes first. */
 static void live_beyond_the_reserve(void *unused)
 {
     enum { BLOCK_SIZE = 500, BLOCKS = 40000 };

@@ -76,7 +76,7 @@ static void set_stack_bytes(size_t bytes)
     require(pthread_attr_destroy(&attributes) == 0);
 }
 
-/* No thread can have more than all addresses for its stack. */
+/* No stack can be larger than the address space. */
 static void start_what_cannot_be(void *unused)
 {
     (void)unused;
@@ -170,7 +170,7 @@ static void it_takes_none_of_the_titles_signals(void **state)
     sigemptyset(&one);
     sigaddset(&one, SIGUSR2);
     assert_int_equal(partyalloc_start_service_thread(), 0);
-    /* Blocked here, it would be the service thread's. */
+    /* Blocked here, it could only go to the service thread. */
     pthread_sigmask(SIG_BLOCK, &one, NULL);
     kill(getpid(), SIGUSR2);
     sleep_ms(50);
@@ -216,7 +216,7 @@ static void start_and_stop(void *unused)
     require(partyalloc_stop_service_thread() == 0);
 }
 
-/* In a process that has never started it. */
+/* In a process that has never started the thread. */
 static void fork_beside_a_start(void *delay)
 {
     pthread_t thread;
@@ -234,8 +234,8 @@ static void a_child_of_a_fork_beside_a_start_can_start_it(void **state)
     enum { FORKS = 500, DELAY_STEP = 397, DELAY_MAX = 30000 };
 
     (void)state;
-    /* That of threads does not follow them past a fork, and that of addresses
-     * can leave a lock of its allocator behind for ever. */
+    /* TSan does not follow threads past a fork, and ASan can leave a lock of
+     * its allocator held for ever. */
     if (UNDER_SANITIZER)
         return;
     for (uintptr_t i = 0; i < FORKS; i++) {
@@ -247,7 +247,7 @@ static void a_child_of_a_fork_beside_a_start_can_start_it(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        /* First, since no start may have come before it. */
+        /* First, since no start may come before it. */
         cmocka_unit_test(a_child_of_a_fork_beside_a_start_can_start_it),
         cmocka_unit_test(no_thread_runs_unless_asked_for),
         cmocka_unit_test(start_and_stop_say_what_they_did),

@@ -4,7 +4,7 @@
 
 #include <pthread.h>
 
-/* In each thread's turn: so many blocks, of which half are left behind. */
+/* What each thread allocates; half of it is left behind. */
 enum { BLOCKS = 64 };
 
 enum { THREADS = UNDER_SANITIZER ? 2000 : 10000, WARM_UP = THREADS / 4 };
@@ -57,7 +57,7 @@ static void run_generations(size_t at_once)
     for (size_t i = WARM_UP; i < THREADS; i += at_once)
         run_threads(at_once, inherit, heirlooms, sizeof heirlooms[0]);
     late = footprint_now();
-    /* A sanitizer keeps books of every thread, of its own. */
+    /* A sanitizer keeps its own records of every thread. */
     if (!UNDER_SANITIZER) {
         assert_in_range(late.resident, 0, early.resident + 2 * MIB);
         assert_in_range(late.mappings, 0, early.mappings + 8);

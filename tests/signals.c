@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Signals that interrupt the allocator all the time change nothing. */
+/* Signals that constantly interrupt the allocator change nothing. */
 #include "support.h"
 
 #include <errno.h>

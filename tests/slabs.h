@@ -9,19 +9,19 @@
 
 enum { OWNER = 7, WANTED = 50 };
 
-/* As many blocks as are asked for, however often that is to be asked. */
+/* Fills all `count` entries, in as many calls as it takes. */
 void fill_all(struct slab_source *source, unsigned class, void **blocks,
               size_t count);
 
-/* Asserts that blocks of a class lie apart and are known, and what lies inside
- * of them is not. */
+/* Asserts that blocks of a class are disjoint and known, and that addresses
+ * inside them are not. */
 void check_class(unsigned class);
 
 /* The two steps of a thread that brings a block to rest. */
 struct slab *bring_to_rest(unsigned class, void *block);
 void count_at_rest(struct slab *slab);
 
-/* Of the totals, what is the same again when all slabs are gone. */
+/* Those totals that are the same again once all slabs are gone. */
 struct slab_totals what_there_is(struct slab_totals totals);
 
 /* Retires all that other tests have left. */

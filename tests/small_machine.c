@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A machine that gives little: address space, data and mappings are limited
- * in a child, which runs into the end, gives back, and goes on.
+ * A machine with little memory: address space, data and mappings are limited
+ * in a child, which runs out of them, frees, and goes on.
  */
 #include "support.h"
 
@@ -44,7 +44,7 @@ static void *allocate_on_a_thread(void *unused)
     return unused;
 }
 
-/* Comes to the end with either kind of block, and overcomes it. */
+/* Runs out with either kind of block, and recovers. */
 static void live_near_the_end(void)
 {
     run_thread(allocate_on_a_thread, NULL);
@@ -67,7 +67,7 @@ static void live_near_the_end(void)
     require(stats_now().large_live_blocks == 0);
 }
 
-/* Not a function: to glibc a resource is of an enumeration of its own. */
+/* Not a function: glibc has an enumeration of its own for resources. */
 #define limit(resource, bytes) \
     do { \
         struct rlimit both; \
@@ -104,7 +104,7 @@ static void start_with_nothing(void *unused)
 {
     (void)unused;
     limit(RLIMIT_AS, address_space());
-    /* What was mapped when the library was loaded. */
+    /* From what was mapped when the library was loaded. */
     size_t got = allocate_all(small, SMALL, 64 * KIB);
     got += allocate_all(&small[got], SMALL - got, KIB);
     require(got < 4 * MIB / KIB);

@@ -155,7 +155,7 @@ static void free_bytes_rest_somewhere(void **state)
     assert_true(stats.slab_bytes >= bytes);
     assert_true(stats.purged_bytes > 0);
     assert_true(stats.purged_bytes <= stats.slab_bytes);
-    /* Pages that are used again are no longer without memory. */
+    /* Pages that are used again no longer count as purged. */
     for (int round = 0; round < 3; round++) {
         uint64_t purged = stats_now().purged_bytes;
         allocate_all(&random, 1, 2000);

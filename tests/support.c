@@ -143,7 +143,7 @@ void expect_stop(const char *fault, const void *pointer)
              fault, (uintmax_t)(uintptr_t)pointer);
 }
 
-/* Gives the signals that cmocka catches their usual effect again. */
+/* Restores the default action of the signals that cmocka catches. */
 static void restore_signals(void)
 {
     const int caught[] = {SIGFPE, SIGILL, SIGSEGV, SIGBUS, SIGSYS, SIGABRT};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the tests share: a random sequence that is the same in every run,
- * patterns to fill blocks with, child processes whose end is judged, threads,
+ * patterns to fill blocks with, child processes whose end is checked, threads,
  * and figures that the kernel keeps about this process.
  *
  * A test body runs on the main thread and may use cmocka's assertions.  Code
@@ -61,7 +61,7 @@ _Noreturn void require_failed(const char *file, int line, const char *text);
 #define run_all(tests) run_test_array((tests), ARRAY_LENGTH(tests))
 int run_test_array(const struct CMUnitTest *tests, size_t count);
 
-/* Ends a test program as one that was skipped: for use at main()'s start. */
+/* Reports the test program as skipped: for use at main()'s start. */
 int skip_all(const char *reason);
 
 /* --- a repeatable random sequence --- */
@@ -72,7 +72,7 @@ struct random {
 
 uint64_t random_next(struct random *random);
 uint64_t random_below(struct random *random, uint64_t bound);
-/* Every power of two from low to high is hit equally often. */
+/* Each power of two from low to high is equally likely. */
 size_t random_size(struct random *random, size_t low, size_t high);
 
 /* --- contents of blocks --- */
@@ -135,9 +135,9 @@ void run_threads(size_t count, thread_body *body, void *arguments,
                  size_t stride);
 /* Runs one thread to its end. */
 void run_thread(thread_body *body, void *argument);
-/* Waits until another thread has stored a value: at once seen where that has a
- * processor of its own, and with one processor for both without a wait of a
- * whole slice. */
+/* Waits until another thread has stored a value: sees it at once if that thread
+ * has its own processor, and does not wait for a whole slice if they share one.
+ */
 void await_value(const _Atomic(unsigned) *place, unsigned value);
 void sleep_ms(unsigned milliseconds);
 uint64_t clock_ns(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every kernel call of a scenario fails once, for ever, or one in k: the
- * scenario goes on, live blocks keep their contents, and when the fault is
+ * Every kernel call of a scenario fails once, from then on, or one in k: the
+ * scenario goes on, live blocks keep their contents, and once the fault is
  * lifted there is memory again and nothing is lost.
  *
  * White box: the calls are replaced in os_calls.
@@ -43,7 +43,7 @@ static struct {
     bool cut_failed;   /* an unmapping failed: address space may be lost */
 } *shared;
 
-static struct os_calls system_calls; /* as they are */
+static struct os_calls system_calls; /* the real ones */
 
 static bool fails(enum call call)
 {
@@ -338,7 +338,7 @@ static unsigned count_calls(unsigned kinds)
     return shared->calls;
 }
 
-/* Under a sanitizer not every call has its turn, but every kind of place. */
+/* Under a sanitizer not every call gets its turn, but every kind of place. */
 enum { STRIDE = UNDER_SANITIZER ? 7 : 1 };
 
 static void sweep(unsigned kinds, unsigned stride, int error)

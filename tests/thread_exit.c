@@ -148,7 +148,7 @@ static void a_later_thread_takes_over_the_cache_of_an_exited_one(void **state)
     assert_int_equal(stats_now().mapped_bytes, mapped);
 }
 
-/* What caches hold beyond what is in that of this thread. */
+/* What all caches but that of this thread hold. */
 static size_t left_in_caches(void)
 {
     partyalloc_thread_flush();

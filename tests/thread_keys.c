@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A program that leaves no thread-specific key to the library, or none but
- * those for which the C library needs memory, or whose system refuses to set
- * one.  This program's own pthread_key_create() and pthread_setspecific() are
- * found before the system's by the library, which it loads in a child.
+ * A program that leaves no thread-specific key to the library, or only those
+ * for which the C library needs memory, or whose system refuses to set one.
+ * The library, loaded in a child, finds this program's pthread_key_create() and
+ * pthread_setspecific() before the system's.
  */
 #include "support.h"
 
@@ -80,8 +80,8 @@ static void run_churning_threads(void)
         run_threads(AT_ONCE, churn, NULL, 0);
     require(loaded_stats(&library).small_live_blocks == 0);
     require(loaded_stats(&library).large_live_blocks == 0);
-    /* Each of those at once may have had a large block and a part of a chunk
-     * of its own; had each of all threads left its blocks, it would be more. */
+    /* Each of the AT_ONCE may have had a large block and a part of a chunk of
+     * its own; had every thread left its blocks, it would be more. */
     require(loaded_stats(&library).mapped_bytes
             <= mapped + AT_ONCE * (MIB + 2 * MIB));
 }

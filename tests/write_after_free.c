@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A title that writes into blocks it has freed spoils nothing but its own
+ * A title that writes into blocks it has freed corrupts nothing but its own
  * blocks: nothing of ours lies in them.
  */
 #include "support.h"
@@ -34,7 +34,7 @@ static void *free_half(void *unused)
     return NULL;
 }
 
-/* What a stray write leaves: nothing, all bits, an address of the title's. */
+/* What a stray write leaves: zeros, ones, or addresses of the title. */
 static void spoil(void *block, size_t size, size_t how)
 {
     char *const addresses[] = {(char *)blocks, block, (char *)&blocks[how]};
