@@ -60,7 +60,7 @@ static void grants_to_many_threads_lie_apart(void **state)
         assert_true(all[i - 1].end <= all[i].base);
     for (size_t i = 0; i < THREADS * GRANTS; i++)
         granted += all[i].end - all[i].base;
-    /* Little is mapped that is not granted. */
+    /* Little more is mapped than granted. */
     assert_in_range(os_mapped_bytes() - before, granted, granted * 5 / 4);
 }
 
@@ -93,7 +93,7 @@ static void what_is_left_of_a_chunk_goes_back(void **state)
     assert_int_equal(chunk_drop(), CHUNK_BYTES - UNIT_BYTES);
 }
 
-/* Of a whole chunk that would take a millisecond. */
+/* For a whole chunk that would take a millisecond. */
 static void where_pages_come_at_once_just_what_is_granted_is_mapped(void **state)
 {
     (void)state;
@@ -105,7 +105,7 @@ static void where_pages_come_at_once_just_what_is_granted_is_mapped(void **state
     assert_true(chunk_grant(2).base != 0);
     assert_int_equal(mapped_bytes() - mapped, 3 * UNIT_BYTES);
     os_calls.mmap = mmap;
-    /* The next one tells that they do no more. */
+    /* The next mapping tells that they no longer do. */
     assert_true(chunk_grant(1).base != 0);
     mapped = mapped_bytes();
     assert_true(chunk_grant(1).base != 0);

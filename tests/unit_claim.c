@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the thread of a cache does while another one claims it, at the very
- * moment: the barrier of the claimer is replaced, and has the thread do it.
+ * What a cache's thread does at the very moment at which another one claims the
+ * cache: the claimer's barrier is replaced by one that has the thread do it.
  *
  * Every test runs in a child, so that it starts from nothing.
  */
@@ -23,7 +23,7 @@ enum {
     BLOCKS = 400,
     SMALL = 20,                  /* a class */
     MEDIUM_BYTES = 12 << 10,     /* of a block */
-    /* A thread is idle after 500 ms, by a clock that goes in steps. */
+    /* A thread is idle after 500 ms, by a coarse clock. */
     NOT_IDLE_NS = 450 * 1000 * 1000,
 };
 
@@ -124,7 +124,7 @@ static void flush_unused(void)
     cache_flush_unused();
 }
 
-/* On a busy machine that way may take longer. */
+/* On a busy machine it may take longer to sleep. */
 static void flush_until_handed_on(void)
 {
     for (int i = 0; i < 1000 && holds_a_slab(worker.cache); i++)
@@ -294,7 +294,7 @@ static void run_claimed(void *unused)
     disturb_the_claim(use_while_claimed);
     require(worker.cache == cache);
     require(!holds_a_slab(cache));
-    /* Its own again. */
+    /* It is the worker's own again. */
     have_done(use_medium);
     require(holds_a_slab(cache));
     end_worker();
@@ -339,7 +339,7 @@ static void run_end_while_claimed(void *unused)
     require(!cache_is_claimed(cache));
     require(!holds_a_slab(cache));
     require(cache_bins(cache)->entered);
-    /* It is the next thread's, once only. */
+    /* The next thread gets it, once only. */
     start_worker();
     have_done(use_small);
     require(worker.cache == cache);
@@ -391,7 +391,7 @@ static void no_claim_outlives_a_fork(void **state)
     assert_child_succeeds(run_fork_while_claimed, NULL);
 }
 
-/* It is another thread to the system, and would else seem not to run. */
+/* The child's thread is new: by the old clock it would never run. */
 static void run_fork(void *unused)
 {
     (void)unused;
@@ -412,8 +412,8 @@ static void who_forks_goes_on_by_a_clock_of_its_own(void **state)
     assert_child_succeeds(run_fork, NULL);
 }
 
-/* As if it came when the worker had set the bit of a block that is counted as
- * another thread's still: what is live would look free to the child. */
+/* As if the fork came when the worker had set the bit of a block that is still
+ * counted as another thread's: a live block would look free to the child. */
 static void run_fork_beside_a_count(void *unused)
 {
     unsigned class = size_class_of(MEDIUM_BYTES);
@@ -432,7 +432,7 @@ static void run_fork_beside_a_count(void *unused)
             resting += atomic_load(&slab->states[i]) == BLOCK_REST;
         require(atomic_load(&slab->local_free) == 0);
         require(atomic_load(&slab->resting) == resting);
-        /* As every cache is that no thread has. */
+        /* As is every cache without a thread. */
         require(cache_bins(worker.cache)->entered);
         _exit(0);
     }
@@ -469,7 +469,7 @@ static void memory_runs_out_when_idle_threads_hold_no_slab(void **state)
     assert_child_succeeds(run_out_of_memory, NULL);
 }
 
-/* It may find nothing, but finds that out. */
+/* It may get no block, but is told so. */
 static void run_out_while_claimed(void)
 {
     void *list = NULL;
@@ -534,7 +534,7 @@ static void run_steps(void *unused)
     require(!cache_flush_unused_step());
     sleep_ms(300);
     bool flushed = cache_flush_unused_step();
-    /* A machine that stood still has made the pause a long one. */
+    /* If the machine stalled, the pause was longer. */
     if (clock_ns() - seen < NOT_IDLE_NS)
         require(!flushed && holds_a_slab(worker.cache));
     sleep_ms(300);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The depot: magazines and single blocks go in and come out whole, and what
- * is too much comes to rest in the slabs. */
+/* The depot: magazines and single blocks go in and come out whole, and any
+ * excess comes to rest in the slabs. */
 #include "support.h"
 
 #include <string.h>
@@ -84,7 +84,7 @@ static void a_magazine_comes_out_as_it_went_in(void **state)
     assert_true(depot_give(CLASS, magazine));
     assert_int_equal(depot_totals().blocks, FEW);
     assert_int_equal(depot_totals().bytes, FEW * size_classes[CLASS].size);
-    /* Its blocks are not with the title meanwhile. */
+    /* Meanwhile its blocks are not live. */
     assert_false(slab_is_live(CLASS, blocks[0]));
     assert_null(depot_take(CLASS + 1, OWNER));
     struct magazine *again = depot_take(CLASS, OWNER);
@@ -126,7 +126,7 @@ static void a_few_magazines_are_left_to_their_owner(void **state)
     }
     assert_int_equal(taken, MAGAZINES - LEFT);
     assert_null(depot_take_own(CLASS, OTHER));
-    /* But for who would have nothing else. */
+    /* But not when there is nothing else. */
     magazine = depot_take_any(CLASS);
     assert_non_null(magazine);
     rest_magazine(CLASS, magazine);
@@ -220,7 +220,7 @@ static void single_blocks_that_lie_idle_are_drained(void **state)
     assert_int_equal(depot_totals().blocks, 0);
 }
 
-/* One of two is another one than at the last look. */
+/* One of the two has changed since the last look. */
 static void single_blocks_that_change_are_not_drained(void **state)
 {
     void *singles[3], *taken;
@@ -283,7 +283,7 @@ static void upkeep_drains_no_more_than_it_has_time_for(void **state)
     assert_int_equal(depot_totals().blocks, before);
     partyalloc_maintain(NO_TIME_NS);
     assert_in_range(depot_totals().blocks, before - FEW - 1, before);
-    /* In the same period, what it did not come to. */
+    /* Later in the same period, the rest. */
     partyalloc_maintain(BUDGET_NS);
     assert_in_range(depot_totals().blocks, 0, CLASSES);
     depot_drain_all();
@@ -319,7 +319,7 @@ static void single_blocks_go_in_and_out(void **state)
         depot_give_one(LARGE_CLASS, blocks[i]);
     while ((taken[count] = depot_take_one(LARGE_CLASS)) != NULL)
         count++;
-    /* Some, of few bytes; the others rest. */
+    /* Some, of few bytes in all; the others rest. */
     assert_in_range(count, 1, MIB / size_classes[LARGE_CLASS].size);
     require_disjoint(taken, count);
     slab_return(LARGE_CLASS, taken, count);
@@ -334,7 +334,7 @@ static void require_an_empty_depot(void *unused)
     require(depot_totals().blocks == 0);
 }
 
-/* As by a thread that a fork stops between a pop and its count. */
+/* As if a fork had stopped a thread between a pop and its count. */
 static void the_child_of_a_fork_counts_what_is_there(void **state)
 {
     struct magazine *magazine = full_magazine(&source, CLASS, FEW);
@@ -370,7 +370,7 @@ static void empty_magazines_are_made_ahead(void **state)
 
 enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 2000 : 20000 };
 
-/* A block in two magazines would be found spoilt. */
+/* A block in two magazines would be found corrupted. */
 static void check_magazine(unsigned class, struct magazine *magazine,
                            uint64_t seed)
 {

@@ -131,7 +131,7 @@ static void blocks_side_by_side_are_joined_in_any_order(void **state)
     assert_int_equal(large_drop_all(), 6 * MIB);
 }
 
-/* Freed as a part of something longer now, it still is no live block. */
+/* Now part of a longer free range, it still is no live block. */
 static void free_again(void *block)
 {
     expect_stop("double free", block);
@@ -155,7 +155,7 @@ static void a_block_freed_twice_is_seen_when_it_was_joined(void **state)
     assert_scenario_stops("the left one", free_again, left);
     assert_scenario_stops("the middle one", free_again, middle);
     assert_scenario_stops("the right one", free_again, right);
-    /* And inside of a block that lives. */
+    /* And inside a live block. */
     char *whole = allocate(3 * MIB);
     assert_ptr_equal(whole, left);
     assert_scenario_stops("inside of a live one", free_inside, middle);
@@ -227,7 +227,7 @@ static void kept_mappings_are_counted_and_dropped(void **state)
     assert_int_equal(large_totals().live_blocks, 0);
     assert_int_equal(large_totals().cached_bytes, LARGEST * MIB);
     assert_int_equal(large_drop_step(true), 0); /* not yet */
-    /* Not what was mapped ahead of use, which has no pages. */
+    /* Without what was mapped ahead of use, which has no pages. */
     assert_true(os_mapped_bytes() - mapped > LARGEST * MIB);
     assert_int_equal(large_drop_all(), LARGEST * MIB);
     assert_int_equal(large_totals().cached_bytes, 0);
@@ -308,7 +308,7 @@ static void a_block_gives_up_a_long_part_that_it_does_not_need(void **state)
     /* And grows into it again. */
     assert_ptr_equal(large_resize(block, 40 * MIB), block);
     assert_int_equal(large_totals().cached_bytes, cached);
-    /* Half of a short one stays. */
+    /* A short part stays. */
     assert_ptr_equal(large_resize(other, 704 * KIB + 1), other);
     assert_int_equal(large_totals().cached_bytes, cached);
     assert_ptr_equal(large_resize(other, 704 * KIB), other);
@@ -319,7 +319,7 @@ static void a_block_gives_up_a_long_part_that_it_does_not_need(void **state)
     large_drop_all();
 }
 
-/* However much that is: nothing of it goes back at once. */
+/* However long the part is, none of it goes back at once. */
 static void a_long_block_shrinks_and_grows_without_a_call(void **state)
 {
     char *block = allocate(200 * MIB);

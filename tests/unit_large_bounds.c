@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Large blocks: what one call gives back at the most, how much is mapped ahead,
- * and what a cap, or a system that refuses, leaves behind.
+ * Large blocks: what one call gives back at most, how much is mapped ahead, and
+ * what a cap, or a system that refuses, leaves behind.
  */
 #include "support.h"
 
@@ -15,7 +15,7 @@
 #include "os.h"
 #include "page_map.h"
 
-/* So much is unmapped in one step. */
+/* What one step unmaps. */
 enum { STEP = 256 * KIB };
 
 static void *allocate(size_t size)
@@ -34,7 +34,7 @@ static size_t unmapped_by_free(void *block)
     uint64_t calls = os_kernel_calls();
 
     large_free(block);
-    /* Whether it was written is asked, too. */
+    /* One more call may ask whether it was written. */
     require(os_kernel_calls() - calls <= 2);
     return mapped - os_mapped_bytes();
 }
@@ -56,7 +56,7 @@ static void what_is_over_the_bound_goes_in_small_steps(void **state)
 {
     (void)state;
     allocate_and_free_many(16);
-    /* The last four frees were over it. */
+    /* The last four frees exceeded it. */
     assert_int_equal(large_totals().cached_bytes, 64 * MIB - 4 * STEP);
     while (large_drop_step(false) != 0)
         ;
@@ -76,7 +76,7 @@ static void what_is_far_over_the_bound_goes_in_small_steps_too(void **state)
     large_drop_all();
 }
 
-/* What is too much goes with frees and new mappings. */
+/* Any excess goes with frees and new mappings only. */
 static void what_is_kept_serves_without_a_kernel_call(void **state)
 {
     (void)state;
@@ -108,7 +108,7 @@ static void what_blocks_give_up_is_bounded_too(void **state)
         void *block = allocate(60 * MIB), *next = allocate(60 * MIB);
         large_drop_all(); /* what was mapped ahead */
         size_t mapped = os_mapped_bytes();
-        /* The next ones give it back. */
+        /* Later calls give it back. */
         assert_ptr_equal(large_resize(block, MIB), block);
         assert_int_equal(os_mapped_bytes(), mapped);
         assert_ptr_equal(large_resize(next, MIB), next);
@@ -122,14 +122,14 @@ static void what_blocks_give_up_is_bounded_too(void **state)
     }
 }
 
-/* None of what is kept fits, and more is kept than should be. */
+/* Nothing kept fits, and more is kept than should be. */
 static void a_new_mapping_gives_a_step_back(void **state)
 {
     enum { COUNT = 20 };
     void *blocks[COUNT], *between[COUNT];
 
     (void)state;
-    large_free(allocate(COUNT * 5 * MIB)); /* all are cut from it in a row */
+    large_free(allocate(COUNT * 5 * MIB)); /* all are cut from it, adjacent */
     for (size_t i = 0; i < COUNT; i++) {
         blocks[i] = allocate(4 * MIB);
         between[i] = allocate(300 * KIB);
@@ -140,7 +140,7 @@ static void a_new_mapping_gives_a_step_back(void **state)
     size_t kept = large_totals().cached_bytes;
     assert_true(kept > 60 * MIB);
     uint64_t maps = large_totals().maps;
-    /* Aligned, so that none is made longer. */
+    /* Aligned, so that no range is extended. */
     blocks[0] = large_allocate(5 * MIB, 2 * UNIT_BYTES, false);
     assert_int_equal(large_totals().maps, maps + 1);
     assert_int_equal(kept - large_totals().cached_bytes, STEP);
@@ -150,7 +150,7 @@ static void a_new_mapping_gives_a_step_back(void **state)
     large_drop_all();
 }
 
-/* More than there are places for, all apart. */
+/* More ranges than places, none adjacent. */
 static void a_free_without_a_place_gives_a_step_back(void **state)
 {
     enum { COUNT = 900 };
@@ -169,7 +169,7 @@ static void a_free_without_a_place_gives_a_step_back(void **state)
     large_drop_all();
 }
 
-/* A free of a small block may let go of several, and still gives back once. */
+/* A free of a small block may flush several, and still gives back once. */
 static void a_free_of_a_small_block_gives_a_step_back(void **state)
 {
     enum { COUNT = 4000, LARGE = 60 };
@@ -195,7 +195,7 @@ static void a_free_of_a_small_block_gives_a_step_back(void **state)
     partyalloc_trim();
 }
 
-/* No more is kept than may be, but nobody wants it. */
+/* No more is kept than may be, but nobody uses it. */
 static void frees_of_small_blocks_give_back_what_is_old(void **state)
 {
     enum { COUNT = 1000, TURNS = 100 };
@@ -263,8 +263,8 @@ static void what_is_mapped_ahead_is_bounded(void **state)
                 <= large_totals().live_bytes + 16 * MIB);
     }
     os_calls.mmap = mmap;
-    /* 409 MiB; some tries find that something is there, and a leaf of the page
-     * map may be among them. */
+    /* 409 MiB; some tries find their place taken, and one may be for a leaf of
+     * the page map. */
     assert_in_range(mappings, 20, 60);
     for (size_t i = 0; i < COUNT; i++)
         large_free(blocks[i]);
@@ -283,7 +283,7 @@ static void nothing_is_mapped_ahead_where_pages_come_at_once(void **state)
     large_free(first);
     large_free(second);
     large_drop_all();
-    assert_true(os_unmap(os_map(UNIT_BYTES), UNIT_BYTES)); /* tells the others */
+    assert_true(os_unmap(os_map(UNIT_BYTES), UNIT_BYTES)); /* no longer */
 }
 
 static void a_block_at_the_cap_needs_room_for_itself_only(void **state)
@@ -301,7 +301,7 @@ static void a_block_at_the_cap_needs_room_for_itself_only(void **state)
     large_drop_all();
 }
 
-/* Each free takes a step from the low end, below which another block is. */
+/* Each free unmaps a step at the low end, just above another block. */
 static void what_a_step_has_taken_is_mapped_in_its_place(void **state)
 {
     (void)state;
@@ -338,7 +338,7 @@ static void an_allocation_at_the_cap_drops_what_it_needs_only(void **state)
     os_set_limit(os_mapped_bytes());
     void *block = partyalloc_allocate(6 * MIB, ANY_TYPE);
     assert_non_null(block);
-    /* Of what it needs some can be another part of what was kept. */
+    /* Part of the block can lie in what was kept. */
     assert_in_range(large_totals().cached_bytes, 12 * MIB, 18 * MIB);
     large_free(block);
     os_set_limit(0);
@@ -352,7 +352,7 @@ static void a_lower_cap_gives_up_what_is_kept(void **state)
     (void)state;
     large_free(allocate(8 * MIB));
     size_t mapped = os_mapped_bytes();
-    /* No more is mapped than that. */
+    /* What is mapped just fits. */
     assert_int_equal(partyalloc_set_limit(mapped), 0);
     assert_int_equal(os_mapped_bytes(), mapped);
     assert_int_equal(partyalloc_set_limit(mapped - MIB), 0);
@@ -371,7 +371,7 @@ static void a_lower_cap_gives_up_what_no_slab_has_yet(void **state)
     assert_int_equal(partyalloc_set_limit(0), 0);
 }
 
-/* Where no leaf of the page map is yet: far below what is mapped else. */
+/* Where the page map has no leaf yet: far below all else that is mapped. */
 static char *far_away;
 
 static void find_far_away(const char *mapped)
@@ -390,7 +390,7 @@ static void *mmap_far_away(void *hint, size_t length, int protection, int flags,
     return mmap(hint, length, protection, flags, fd, offset);
 }
 
-/* The block could be mapped below the cap, its leaf of the page map not. */
+/* The block fits below the cap, but its leaf of the page map does not. */
 static void what_is_kept_makes_room_for_the_page_map(void **state)
 {
     void *kept = allocate(5 * MIB);
@@ -418,7 +418,7 @@ static char *allocate_far_away(void)
     return block;
 }
 
-/* Where the leaf ends, or begins, that an address has or would have. */
+/* The end, or the start, of the leaf that an address has or would have. */
 static char *leaf_around(char *address, bool end)
 {
     uintptr_t bytes = (uintptr_t)LEAF_UNITS * UNIT_BYTES;
@@ -426,7 +426,7 @@ static char *leaf_around(char *address, bool end)
     return (char *)(((uintptr_t)address & ~(bytes - 1)) + (end ? bytes : 0));
 }
 
-/* It has moved then, to where there is one. */
+/* The block moves, to where there is a leaf. */
 static void what_grows_beyond_its_leaf_at_the_cap_is_given_up(void **state)
 {
     void *near = allocate(MIB);
@@ -445,7 +445,7 @@ static void what_grows_beyond_its_leaf_at_the_cap_is_given_up(void **state)
     assert_true(holds(moved, 6 * MIB, 1));
     assert_null(page_map_leaf(block + 6 * MIB));
     assert_int_equal(os_mapped_bytes() - mapped, 2 * MIB);
-    /* There is nothing any more. */
+    /* Nothing is mapped there now. */
     assert_true(os_map_at(block, 8 * MIB));
     assert_true(os_unmap(block, 8 * MIB));
     large_free(moved);
@@ -513,7 +513,7 @@ static void what_the_system_does_not_unmap_stays_kept(void **state)
     assert_int_equal(os_mapped_bytes(), mapped);
 }
 
-/* The target of a move that did not happen, and cannot be unmapped either. */
+/* The target of a failed move, which cannot be unmapped either. */
 static void a_target_that_stays_is_kept(void **state)
 {
     size_t mapped = os_mapped_bytes();
@@ -533,14 +533,14 @@ static void a_target_that_stays_is_kept(void **state)
     assert_int_equal(os_mapped_bytes(), mapped);
 }
 
-/* A target that has no leaf of the page map can be nobody's block. */
+/* A target without a leaf of the page map can be nobody's block. */
 static void a_target_that_cannot_be_entered_is_not_kept(void **state)
 {
     char *whole = allocate(2 * MIB);
 
     (void)state;
     large_free(whole);
-    void *above = allocate(MIB); /* it cannot grow where it is */
+    void *above = allocate(MIB); /* against growth in place */
     void *block = allocate(MIB);
     assert_ptr_equal(block, whole);
     find_far_away(block);
@@ -560,7 +560,7 @@ static void a_target_that_cannot_be_entered_is_not_kept(void **state)
     large_drop_all();
 }
 
-/* Two mappings to the system, which cannot be moved as one: no room helps. */
+/* To the system two mappings, which cannot move as one: room does not help. */
 static void a_block_that_cannot_move_leaves_what_is_kept(void **state)
 {
     (void)state;

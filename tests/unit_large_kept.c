@@ -71,7 +71,7 @@ static void the_shortest_range_that_fits_is_taken(void **state)
         give(at, mib[i] * MIB);
         at += (mib[i] + 1) * MIB; /* what lies between is in use */
     }
-    /* Of the two of four the higher, whole; of that of five the end. */
+    /* The higher one of 4, whole; the end of the other; the end of 5. */
     assert_ptr_equal(take(4 * MIB), base + 29 * MIB);
     assert_ptr_equal(take(3 * MIB), base + 9 * MIB);
     assert_ptr_equal(take(4 * MIB + UNIT), base + 24 * MIB - UNIT);
@@ -230,7 +230,7 @@ static void what_waits_has_the_next_empty_place(void **state)
 static void the_shortest_gives_way_when_there_is_no_place(void **state)
 {
     enum { LONGER = 4 };
-    /* They have the first places. */
+    /* These have the first places. */
     char *longer = map(2 * LONGER * APART);
     for (size_t i = 0; i < LONGER; i++)
         give(longer + 2 * i * APART + UNIT, APART + UNIT);
@@ -295,7 +295,7 @@ static void what_is_asked_for_goes_the_oldest_first(void **state)
 
 static int refusals;
 
-/* The first of all, after a while. */
+/* Refuses the first call, after a while. */
 static int refuse_munmap_late(void *address, size_t length)
 {
     if (refusals++ > 0)
@@ -355,7 +355,7 @@ static void the_oldest_range_goes_first(void **state)
     assert_true(os_unmap(base, 8 * MIB));
 }
 
-/* A block that comes and goes beside much that does not. */
+/* A block comes and goes beside much that is unused. */
 static void use_at_one_end_does_not_keep_the_rest(void **state)
 {
     char *base = map(8 * MIB);
@@ -371,7 +371,7 @@ static void use_at_one_end_does_not_keep_the_rest(void **state)
             ;
     }
     assert_int_equal(kept_bytes(), 2 * MIB);
-    /* What is used is still there. */
+    /* What was used is still kept. */
     assert_ptr_equal(take(2 * MIB), base + 6 * MIB);
     assert_true(os_unmap(base + 6 * MIB, 2 * MIB));
 }
@@ -459,7 +459,7 @@ static int note_munmap(void *address, size_t length)
     return 0;
 }
 
-/* Nothing is there, so in a child: what is counted is wrong from then on. */
+/* In a child: nothing is mapped there, so the counts are wrong afterwards. */
 static void give_more_than_a_range_says(void *unused)
 {
     const size_t length = (RANGE_LENGTH_MAX + 1) << UNIT_SHIFT;
@@ -477,7 +477,7 @@ static void a_range_that_is_too_long_is_unmapped(void **state)
     assert_child_succeeds(give_more_than_a_range_says, NULL);
 }
 
-/* Nothing needs to be there. */
+/* Nothing needs to be mapped there. */
 static void a_long_range_that_is_refused_is_kept_in_parts(void **state)
 {
     const size_t part = RANGE_LENGTH_MAX << UNIT_SHIFT;
@@ -514,7 +514,7 @@ static void take_in_vain(void)
     require(take(MIB) == NULL);
 }
 
-/* Of ten calls, in the best of many tries. */
+/* For ten calls, the best of many tries. */
 static uint64_t shortest_time(void (*call)(void))
 {
     uint64_t shortest = UINT64_MAX;
@@ -530,7 +530,7 @@ static uint64_t shortest_time(void (*call)(void))
     return shortest;
 }
 
-/* Nothing can be joined, so that nobody need compare all with all. */
+/* No two can be joined, so there is no need to compare all with all. */
 static void a_take_in_vain_looks_once_at_each_range(void **state)
 {
     char *base = map((size_t)2 * PLACES * UNIT);
@@ -573,7 +573,7 @@ static void *cut_and_join(void *argument)
     for (size_t i = 0; i < ROUNDS + HELD; i++) {
         size_t slot = i < ROUNDS ? random_below(&random, HELD) : i - ROUNDS;
         if (held[slot].block != NULL) {
-            /* Plain bytes: the next owner must see them happen before. */
+            /* Plain bytes: written before the next owner writes them. */
             held[slot].block[0]++;
             own(held[slot].block, held[slot].bytes, id, 0);
             give(held[slot].block, held[slot].bytes);
@@ -611,12 +611,12 @@ static void threads_that_cut_and_join_lose_nothing(void **state)
     run_threads(THREADS, run_cut_and_join, NULL, 0);
     assert_int_equal(os_mapped_bytes(), mapped);
     assert_int_equal(kept_bytes(), bytes);
-    /* Neighbours that lie apart are joined when they are needed. */
+    /* Separated neighbours are joined when they are needed. */
     assert_ptr_equal(take(bytes), shared);
     assert_true(os_unmap(shared, bytes));
 }
 
-/* Most of the units wait; each that is taken lets one come. */
+/* Most of the units wait for a place; each one taken lets another in. */
 static void *take_and_give_units(void *argument)
 {
     enum { ROUNDS = UNDER_SANITIZER ? 5000 : 50000, HELD = 4 };

@@ -75,7 +75,7 @@ static void the_longest_range_keeps_its_length(void **state)
     unmap(any);
 }
 
-/* As the word of a block would, a descriptor has its lowest bit clear. */
+/* Its word has the lowest bit clear, like a descriptor and unlike a block's. */
 static void a_stray_pointer_finds_no_block(void **state)
 {
     range all = map(2);
@@ -99,7 +99,7 @@ enum { THREADS = 4, COUNT = 8 };
 static _Atomic(unsigned) owners[COUNT];
 static range shared;
 
-/* A plain byte, too: the next owner must see it happen before. */
+/* A plain word, too: written before the next owner reads it. */
 static void own(range one, unsigned from, unsigned to)
 {
     unsigned *owner_seen = start_of(one);

@@ -16,7 +16,7 @@ static void *allocate(size_t size)
     return block;
 }
 
-/* A block on new pages; whether they are present from the start. */
+/* Uses a block on new pages; whether they were present from the start. */
 static bool is_present_at_once(bool write)
 {
     void *block = allocate(MIB + 5000);
@@ -45,7 +45,7 @@ static void pages_are_made_present_for_who_writes_them(void **state)
     assert_int_equal(present_at_once(40, false), 0);
     assert_int_equal(present_at_once(1, true), 0);
     assert_in_range(present_at_once(80, true), 70, 79);
-    /* Of those that are not written there are but a few. */
+    /* Once blocks are not written, only a few more. */
     assert_in_range(present_at_once(80, false), 0, 16);
     assert_int_equal(present_at_once(80, false), 0);
 }
@@ -72,7 +72,7 @@ static void write_the_first_block(void *unused)
 {
     (void)unused;
     char *first = allocate(MIB);
-    /* It may yet be written. */
+    /* The first may yet be written. */
     char *second = allocate(MIB);
     require(!os_is_present(second, PAGE_BYTES));
     memset(first, 1, MIB);

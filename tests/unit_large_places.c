@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The places of kept ranges: neighbours that lie apart, as threads leave them
- * that put them at once. */
+/* The places of kept ranges: separated neighbours, as left by threads that put
+ * them at once. */
 #include "support.h"
 
 #include <stdatomic.h>
@@ -9,7 +9,7 @@
 
 enum { UNITS = 250, FIRST = 1 << 20 };
 
-/* Units in no order, each in a place of its own but for those left out. */
+/* Shuffled units, each in a place of its own, except those left out. */
 static void lay_units(size_t left_out_every)
 {
     enum { STRIDE = 73 };
@@ -24,7 +24,7 @@ static void lay_units(size_t left_out_every)
     atomic_store(&large_places.apart, true);
 }
 
-/* The ranges that there are, and in *units how long they are together. */
+/* The number of ranges, and in *units their total length. */
 static size_t count_ranges(uint64_t *units)
 {
     size_t count = 0;
@@ -48,7 +48,7 @@ static void neighbours_that_lie_apart_become_one(void **state)
     assert_int_equal(lost, 0);
     assert_int_equal(count_ranges(&units), 1);
     assert_int_equal(units, UNITS);
-    /* Until there may be some again, nobody looks. */
+    /* Until there may be more, nobody looks. */
     assert_false(places_rejoin(&lost));
 }
 

@@ -44,7 +44,7 @@ static void unused_memory_is_kept_apart(void **state)
     assert_int_equal(kept_take(2 * MIB, UNIT), 0);
     assert_int_equal(kept_take_unused(3 * MIB, UNIT), 0);
     assert_ptr_equal((void *)kept_take_unused(MIB, UNIT), base + 5 * MIB);
-    /* With its own kind it is joined. */
+    /* It is joined with its own kind. */
     give_unused(base + MIB, MIB);
     assert_ptr_equal((void *)kept_take_unused(2 * MIB, UNIT), base + 2 * MIB);
     assert_true(kept_take_at((uintptr_t)base + MIB, MIB));
@@ -85,9 +85,9 @@ static void what_lacks_in_front_is_known(void **state)
     size_t lacking = 0;
 
     (void)state;
-    assert_int_equal(kept_front(MIB, &lacking), 0); /* of no range */
+    assert_int_equal(kept_front(MIB, &lacking), 0); /* no range */
     give_unused(base + 2 * MIB, MIB);
-    assert_int_equal(kept_front(4 * MIB, &lacking), 0); /* nor of this one */
+    assert_int_equal(kept_front(4 * MIB, &lacking), 0); /* no used one */
     give(base + 6 * MIB, 2 * MIB);
     assert_ptr_equal((void *)kept_front(3 * MIB, &lacking), base + 6 * MIB);
     assert_int_equal(lacking, MIB);
@@ -118,7 +118,7 @@ static void unused_memory_makes_room_first(void **state)
     assert_true(os_unmap(base + 3 * MIB, MIB));
 }
 
-/* It has no pages that would take their time. */
+/* It has no pages that would take time. */
 static void unused_memory_goes_at_once_when_it_is_old(void **state)
 {
     char *base = map(8 * MIB);
@@ -162,7 +162,7 @@ enum { THREADS = 4, SHARED_UNITS = 128 };
 static _Atomic(uintptr_t) owners[SHARED_UNITS];
 static char *shared;
 
-/* Every unit changes hands alone, and what is new reads as zero. */
+/* Every unit has one owner at a time. */
 static void own(const char *block, size_t bytes, uintptr_t from, uintptr_t to)
 {
     size_t first = (size_t)(block - shared) / UNIT;
@@ -183,7 +183,7 @@ static char *take_any(struct random *random, size_t bytes, size_t *fresh)
     return (char *)base;
 }
 
-/* Some as unused again. */
+/* Gives some of it as unused again. */
 static void give_any(struct random *random, char *block, size_t bytes)
 {
     size_t unused = random_below(random, bytes / UNIT) * UNIT;

@@ -64,7 +64,7 @@ static void a_piece_may_be_longer_than_what_is_mapped_at_once(void **state)
     memset(memory, 1, 3 * MIB);
 }
 
-/* It fits into what is mapped for it behind the header of that, too. */
+/* It also fits behind the header of the region mapped for it. */
 static void a_piece_may_be_about_as_long_as_what_is_mapped_at_once(
     void **state)
 {
@@ -114,7 +114,7 @@ static void reserved_metadata_needs_no_kernel_call(void **state)
     use_reserved_metadata(MIB);
 }
 
-/* As if another thread was first to bring a region. */
+/* As if another thread mapped a region first. */
 static void *mmap_after_another(void *hint, size_t length, int protection,
                                 int flags, int fd, off_t offset)
 {
@@ -141,7 +141,7 @@ static void reservations_of_metadata_add_up(void **state)
         assert_true(metadata_reserve(16 * KIB));
     assert_in_range(metadata_bytes() - before, MIB / 2, MIB + MIB / 2);
     use_reserved_metadata(MIB);
-    /* And once more, what was not used of it counting. */
+    /* And once more; what was left unused counts. */
     before = metadata_bytes();
     assert_true(metadata_reserve(MIB));
     use_reserved_metadata(MIB / 2);

@@ -216,7 +216,7 @@ static void a_move_that_fails_late_leaves_no_gap(void **state)
     assert_int_equal(errno, SENTINEL);
     os_calls.mremap = mremap;
     assert_true(holds(from, MIB, 4));
-    assert_false(os_map_at(to, MIB)); /* nobody else can be there */
+    assert_false(os_map_at(to, MIB)); /* it is still there */
     assert_true(os_unmap_for_move(to, 2 * MIB, MIB));
     assert_true(os_map_at(to, MIB));
     assert_true(os_unmap(to, MIB));
@@ -343,7 +343,7 @@ static ssize_t take_the_first_range(const struct iovec *ranges, size_t count,
         : -1;
 }
 
-/* Every fourth 64 KiB of a mapping that was written, and its other bytes. */
+/* Every fourth 64 KiB of a mapping of which every byte was written. */
 static char *ranges_of(struct iovec ranges[RANGES])
 {
     char *address = os_map(MIB);
@@ -419,7 +419,7 @@ static void ranges_are_purged_up_to_one_that_is_refused(void **state)
     assert_int_equal(os_purge_ranges(ranges + 1, RANGES - 1), RANGES - 1);
     require_purged(ranges, RANGES);
     assert_true(os_unmap(address, MIB));
-    /* A refusal now and then is no reason to go without it. */
+    /* A single refusal is no reason to give up the call. */
     address = ranges_of(ranges);
     os_calls.madvise_ranges = refuse_ranges;
     assert_int_equal(os_purge_ranges(ranges, RANGES), RANGES);
@@ -445,7 +445,7 @@ static void purge_where_the_system_cannot(void *unused)
     require(tries == 1);
 }
 
-/* It is asked once for what it cannot do. */
+/* The system is asked only once. */
 static void ranges_are_purged_one_by_one_where_the_system_cannot(void **state)
 {
     (void)state;
@@ -467,7 +467,7 @@ static void purge_where_all_is_refused_first(void *unused)
     require(os_purges_ranges_at_once());
 }
 
-/* As of locked pages: that does not tell what the system can do. */
+/* As for locked pages: it does not tell what the system can do. */
 static void after_a_refusal_of_all_several_are_tried_again(void **state)
 {
     (void)state;
@@ -538,7 +538,7 @@ int main(void)
         cmocka_unit_test(what_another_thread_mapped_in_a_gap_stays),
         cmocka_unit_test(a_length_that_cannot_be_is_refused),
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
-        /* In its child nothing has been tried yet. */
+        /* First: in their children nothing must have been tried yet. */
         cmocka_unit_test(ranges_are_purged_one_by_one_where_the_system_cannot),
         cmocka_unit_test(after_a_refusal_of_all_several_are_tried_again),
         cmocka_unit_test(locked_pages_stay),

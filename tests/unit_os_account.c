@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What is counted as mapped, with what fails and in a fork's child; the cap. */
+/* What counts as mapped, also after failures and in a fork's child; the cap. */
 #include "support.h"
 
 #include <errno.h>
@@ -36,7 +36,7 @@ static void *refuse_mmap(void *hint, size_t length, int protection, int flags,
     return MAP_FAILED;
 }
 
-/* All of them longer than what was ever mapped. */
+/* All are longer than what was ever mapped. */
 static void what_was_not_mapped_is_in_no_peak(void **state)
 {
     size_t peak = os_mapped_peak_bytes();
@@ -74,7 +74,7 @@ static int count_munmap(void *address, size_t length)
     return munmap(address, length);
 }
 
-/* What is mapped beyond that, to be aligned. */
+/* What is mapped besides, for the alignment, goes. */
 static void as_much_stays_mapped_as_is_asked_for(void **state)
 {
     enum { ALIGNMENT = 64 << 20 };
@@ -170,7 +170,7 @@ static void a_refused_request_takes_no_room_from_others(void **state)
     assert_int_equal(os_mapped_bytes(), before);
 }
 
-/* --- a fork while another thread is inside of a call --- */
+/* --- a fork while another thread is inside a call --- */
 
 static atomic_int inside; /* 1: a thread is there, 2: it may go on */
 
@@ -199,7 +199,7 @@ static void *wait_in_mremap(void *address, size_t old_length, size_t new_length,
         target = va_arg(more, void *);
         va_end(more);
     }
-    /* Not when it is only asked whether a range is one mapping. */
+    /* Not in the call that asks whether a range is one mapping. */
     if (new_length < 1024 * MIB)
         wait_inside();
     return mremap(address, old_length, new_length, flags, target);
@@ -210,7 +210,7 @@ static void require_counted(void *bytes)
     require(os_mapped_bytes() == *(const size_t *)bytes);
 }
 
-/* What the child has, and a child of its own, and what may be mapped beyond. */
+/* The count in the child and in a child of its own; what the cap leaves. */
 static void require_mapped(void *bytes)
 {
     size_t mapped = *(const size_t *)bytes;
@@ -223,7 +223,7 @@ static void require_mapped(void *bytes)
     require(os_map(OS_MAP_ALIGNMENT) == NULL);
 }
 
-/* Forks while a thread is inside of what the body does. */
+/* Forks while a thread is inside the call that the body makes. */
 static void fork_inside(thread_body *body, size_t mapped)
 {
     pthread_t thread;
@@ -277,7 +277,7 @@ static void a_child_counts_what_it_has(void **state)
     fork_inside(grow_some, before + 6 * MIB);
     require(os_unmap(target, 4 * MIB));
     target = os_map_for_move(4 * MIB, 2 * MIB);
-    /* It has both sides, though only one counts here. */
+    /* The child has both sides, though only one counts here. */
     assert_int_equal(os_mapped_bytes(), before + 4 * MIB);
     os_calls.mremap = wait_in_mremap;
     fork_inside(move_some, before + 6 * MIB);

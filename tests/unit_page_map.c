@@ -40,7 +40,7 @@ static void a_misaligned_address_is_not_ours(void **state)
                 == (offset % 16 == 0 ? entry : 0));
     assert_int_equal(entry_of(SOMEWHERE - 16), 0);
     assert_int_equal(entry_of(SOMEWHERE + UNIT_BYTES), 0);
-    /* With bits set that no address of a user has. */
+    /* With bits set that no user address has. */
     for (unsigned bit = ADDRESS_BITS; bit < 64; bit++)
         assert_int_equal(entry_of(SOMEWHERE | (uintptr_t)1 << bit), 0);
     page_map_set(SOMEWHERE, 1, 0, NULL);

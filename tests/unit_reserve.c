@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a reservation is made of, and what is left when it cannot be had.
+ * What a reservation is made of, and what is left when it fails.
  *
  * White box: kernel calls are replaced in os_calls.  Every test runs in a
  * child, so that it starts from nothing.
@@ -21,7 +21,7 @@ enum { BLOCKS = 20000 };
 
 static void *blocks[BLOCKS];
 
-/* Faults and kernel calls of `count` blocks that are written and freed. */
+/* Writes and frees `count` blocks, without a fault or kernel call. */
 static void use_without_a_call(size_t count, size_t size)
 {
     uint64_t calls = os_kernel_calls();
@@ -39,7 +39,7 @@ static void use_without_a_call(size_t count, size_t size)
         require(faults == 0);
 }
 
-/* The thread has a cache, and this file's memory its pages. */
+/* Gives the thread a cache, and this file's memory its pages. */
 static void begin(void)
 {
     for (size_t i = 0; i < BLOCKS; i++)
@@ -47,7 +47,7 @@ static void begin(void)
     partyalloc_free(partyalloc_allocate(1, ANY_TYPE), ANY_TYPE);
 }
 
-/* Brings the pages of the code and, in a child, what is copied at a write. */
+/* Faults in the pages of the code and, in a child, those copied on write. */
 static void warm_up(void)
 {
     for (size_t i = 0; i < 2000; i++)
@@ -78,7 +78,7 @@ static void reserve_on_an_old_system(void *unused)
     warm_up();
     use_without_a_call(BLOCKS, 500);
     use_without_a_call(5000, 3000);
-    use_without_a_call(BLOCKS, 16); /* of which the cache holds a slab */
+    use_without_a_call(BLOCKS, 16); /* the cache holds a slab of these */
 }
 
 static void pages_are_touched_where_they_cannot_be_made_present(void **state)
@@ -119,7 +119,7 @@ static void try_less_and_less(void *unused)
     (void)unused;
     begin();
     os_set_limit(100 * MIB);
-    /* 96 MiB without a page map of its own and with no metadata at all. */
+    /* 96 MiB would leave no room for the page map and metadata. */
     require(reserve_what_can_be_had(768 * MIB) == 48 * MIB);
     size_t mapped = os_mapped_bytes();
     for (int i = 0; i < 100; i++)
@@ -158,7 +158,7 @@ static void small_reservations_add_up(void **state)
 
 enum { PAGES = 400, PAGE = 4096 };
 
-/* Of blocks of a page each. */
+/* Each block is one page. */
 static size_t pages_that_are_there(void)
 {
     size_t count = 0;

@@ -18,7 +18,7 @@
 #include "thread.h"
 #include "thread_cache_internal.h"
 
-/* A block without the measures against a shortage. */
+/* Allocates without the measures against a shortage. */
 static void *allocate_plainly(size_t size)
 {
     struct cache *cache = thread_enter();
@@ -34,7 +34,7 @@ static void *allocate_in_need(size_t size)
     return partyalloc_allocate(size, ANY_TYPE);
 }
 
-/* Allocates until there is none; a list of the blocks. */
+/* Allocates until there is none; returns a list of the blocks. */
 static void **take_all(size_t size, void *from(size_t size), void **list)
 {
     void **block;
@@ -46,8 +46,8 @@ static void **take_all(size_t size, void *from(size_t size), void **list)
     return list;
 }
 
-/* When memory has run out, nothing of the class is left, and then caches are
- * emptied of all others. */
+/* When memory has run out, nothing of the class is left; then the caches are
+ * emptied of all other classes. */
 static void run_out_of_memory_now(void)
 {
     size_t size = size_classes[LEFT_CLASS].size;
@@ -106,7 +106,7 @@ static void memory_runs_out_when_single_blocks_are_taken_too(void **state)
     run_out_of_memory_now();
 }
 
-/* Of the magazines of others, a cache takes some only when all else is gone. */
+/* A cache takes some magazines of others only when all else is gone. */
 static void memory_runs_out_when_a_full_cache_has_taken_all_of_it(void **state)
 {
     struct cache *cache = cache_of(thread_bins);
@@ -154,7 +154,7 @@ static void memory_runs_out_when_anothers_blocks_are_taken_too(void **state)
     depot_drain_all();
 }
 
-/* Nothing is given up for what all of it could not serve. */
+/* Nothing is given up if all of it could not be enough. */
 static void what_can_be_enough_is_reckoned(void **state)
 {
     (void)state;
@@ -175,7 +175,7 @@ static void what_can_be_enough_is_reckoned(void **state)
     partyalloc_thread_flush();
 }
 
-/* More than the steps in which it is handed on bit by bit. */
+/* More than is handed on bit by bit. */
 enum { VERY_MANY = 70000 };
 
 static void *leave_very_much(void *place)
@@ -200,7 +200,7 @@ static void memory_runs_out_when_very_much_was_left(void **state)
     (void)state;
     cache_flush_all_left();
     depot_drain_all();
-    release(allocate(0)); /* so that it does not become ours */
+    release(allocate(0)); /* so that we do not take that cache */
     partyalloc_thread_flush();
     run_thread(leave_very_much, &cache);
     assert_true(cache_totals().blocks > VERY_MANY * 9 / 10);
@@ -224,8 +224,8 @@ static void await(sem_t *semaphore)
         require(errno == EINTR);
 }
 
-/* Several steps of the class that comes first; then one of the wanted class,
- * and more than the last of these steps takes. */
+/* Several steps' worth of the class that comes first; then a block of the
+ * wanted class, and of a later one more than the last step takes. */
 static void *leave_what_takes_steps(void *unused)
 {
     static void *later[LATER_BLOCKS];
@@ -234,7 +234,7 @@ static void *leave_what_takes_steps(void *unused)
         blocks[i] = allocate(0);
     for (size_t i = 0; i < LATER_BLOCKS; i++)
         later[i] = allocate(LATER_CLASS);
-    /* It lies in a loaded magazine from now on, where nobody else comes to. */
+    /* It lies in a loaded magazine from now on, out of others' reach. */
     void *wanted = allocate(WANTED_CLASS);
     require(is_own(wanted));
     release(wanted);
@@ -247,7 +247,7 @@ static void *leave_what_takes_steps(void *unused)
     return unused;
 }
 
-/* Who runs out of memory takes from what was left no more than it needs. */
+/* Of what was left, who runs out of memory takes no more than it needs. */
 static void what_was_left_is_taken_in_steps_when_memory_runs_out(void **state)
 {
     size_t size = size_classes[WANTED_CLASS].size;
@@ -273,7 +273,7 @@ static void what_was_left_is_taken_in_steps_when_memory_runs_out(void **state)
     require(pthread_join(thread, NULL) == 0);
     release(allocate(WANTED_CLASS));
     os_set_limit(0);
-    /* All of the class that came first, and what the last step took besides;
+    /* The class that comes first is gone, and what the last step took besides;
      * this thread has a few blocks of its own. */
     assert_in_range(cache_totals().blocks, LATER_BLOCKS / 4,
                     LATER_BLOCKS + MAGAZINE_SLOTS);
@@ -300,7 +300,7 @@ static const struct visitor visitors[] = {
     {30, CACHELESS_BLOCKS}, {40, 60}, {CLASS_COUNT - 1, 12},
 };
 
-/* From here on no cache can be made, and none that is there is taken. */
+/* From here on no cache can be made, and none is left to take. */
 static void use_up_caches(void)
 {
     cache_flush_all_left();
@@ -325,7 +325,7 @@ static void *take_all_without_a_cache(void *argument)
     while (count < MANY &&
            (blocks[count] = cache_allocate_without(visitor->class)) != NULL)
         count++;
-    /* What lies in the depot is had as well, when the slabs are empty. */
+    /* What lies in the depot comes next, when the slabs are empty. */
     require(count == MANY || depot_take_any(visitor->class) == NULL);
     require(count == MANY || depot_take_one(visitor->class) == NULL);
     errno = 0;
@@ -341,7 +341,7 @@ static void *take_all_without_a_cache(void *argument)
     return NULL;
 }
 
-/* So that no slab that is free is given up for another class. */
+/* So that no free slab is given up for another class. */
 static int refuse_munmap(void *address, size_t length)
 {
     (void)address, (void)length;
@@ -390,7 +390,7 @@ static void *come_by_a_cache(void *unused)
 static void what_is_kept_of_large_blocks_makes_room_for_a_cache(void **state)
 {
     (void)state;
-    have_a_cache(); /* and a block is free that can be had without one */
+    have_a_cache(); /* and a free block that can be had without one */
     release(partyalloc_allocate(CACHELESS_BYTES, ANY_TYPE));
     assert_true(stats_now().large_cached_bytes >= CACHELESS_BYTES);
     use_up_caches();

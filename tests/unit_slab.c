@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Slabs: each block in one hand, what rests before what is new. */
+/* Slabs: no block is handed out twice; resting blocks come before new ones. */
 #include "support.h"
 
 #include <stdatomic.h>
@@ -75,7 +75,7 @@ static void a_slab_is_listed_as_soon_as_some_blocks_rest(void **state)
     slab_return(CLASS, some, HALF);
 }
 
-/* Else the count would go below none when it is taken between the two. */
+/* Else the count would go below zero if it were taken in between. */
 static void what_is_about_to_be_counted_is_not_taken(void **state)
 {
     enum { CLASS = 14, COUNT = 8, MORE = 4096 };
@@ -106,7 +106,7 @@ static void what_is_about_to_be_counted_is_not_taken(void **state)
     slab_let_go(&source);
 }
 
-/* The pages of what rests are there; those behind what is carved may not be. */
+/* Pages of resting blocks are present; those beyond the carved may not be. */
 static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
     void **state)
 {
@@ -117,7 +117,7 @@ static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
     size_t count = 0;
 
     (void)state;
-    /* All that rests, and one newly carved. */
+    /* Takes all that rests, and one newly carved. */
     for (uint64_t before = slab_totals().carved_blocks;
          slab_totals().carved_blocks == before; count++)
         fill_all(&one, CLASS, &ours[count], 1);
@@ -129,10 +129,10 @@ static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
     assert_int_equal(slab_fill(&one, CLASS, few, FEW), FEW);
     assert_int_equal(slab_totals().carved_blocks, carved);
     assert_ptr_not_equal(one.held, held);
-    /* All of it rested: it changes its owner. */
+    /* All of the slab rested: its owner changes. */
     assert_int_equal(page_map_entry(few[0]) >> ENTRY_OWNER_SHIFT, OWNER);
     slab_return(CLASS, few, FEW);
-    /* What would not fill as much is left alone. */
+    /* A slab with fewer than wanted is left alone. */
     fill_all(&one, CLASS, theirs, COUNT);
     fill_all(&other, CLASS, &ours[count++], 1);
     slab_let_go(&one);
@@ -146,7 +146,7 @@ static void what_rests_elsewhere_is_taken_before_the_held_slab_is_carved(
     slab_let_go(&other);
 }
 
-/* One call for a slab instead of a fault for a page. */
+/* One call per slab instead of a fault per page. */
 static void a_growing_class_has_pages_made_present_again(void **state)
 {
     enum { CLASS = 15, FILL = 32, FILLS = 128 };
@@ -208,7 +208,7 @@ static uint32_t owner_of(const void *block)
     return page_map_entry(block) >> ENTRY_OWNER_SHIFT;
 }
 
-/* Of a slab of one source `rest` eighths of the blocks rest; another source
+/* In a slab of one source `rest` eighths of the blocks rest; another source
  * takes one of them. */
 static void assert_owner_after(size_t rest, uint32_t owner)
 {

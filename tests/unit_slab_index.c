@@ -140,7 +140,7 @@ enum {
 
 static atomic_uint met;
 
-/* Waits for the other thread: as short a time as can be. */
+/* Waits for the other thread, for as short a time as possible. */
 static void meet(unsigned meeting)
 {
     atomic_fetch_add(&met, 1);

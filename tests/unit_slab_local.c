@@ -125,7 +125,7 @@ static void what_is_about_to_be_counted_is_not_the_holders_yet(void **state)
     let_go_of_all(&source);
 }
 
-/* So many more than are. */
+/* Counts blocks that do not rest. */
 static void count_at_rest_without(struct slab *slab, uint32_t count)
 {
     slab_add_dirty((int64_t)count * size_classes[slab->class].size);
@@ -133,7 +133,7 @@ static void count_at_rest_without(struct slab *slab, uint32_t count)
 }
 
 /* As if a fork had stopped the holder when it had set the bit of a block that
- * is still counted with those of others. */
+ * still counts with those of others. */
 static void the_child_of_a_fork_counts_no_block_twice(void **state)
 {
     struct slab_source source = {.owner = OWNER};
@@ -242,8 +242,8 @@ static void a_source_does_not_hold_ever_more_slabs(void **state)
     let_go_of_all(&source);
 }
 
-/* Takes blocks of a class, writes the first so many bytes of each; returns of
- * how many the last page was there before. */
+/* Takes blocks of a class, writes the first `bytes` of each; returns for how
+ * many the last page was present before. */
 static size_t take_and_write(struct slab_source *source, unsigned class,
                              size_t count, size_t bytes)
 {

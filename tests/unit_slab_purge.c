@@ -70,10 +70,10 @@ static void a_trim_gives_back_the_pages_of_what_rests(void **state)
     size_t bytes = slab_trim();
     assert_in_range(bytes, (COUNT - 1) * size * 9 / 10, SIZE_MAX);
     assert_int_equal(slab_trim(), 0);
-    /* The one that lives keeps its contents; the others are pages of zero. */
+    /* The live one keeps its contents; the others are pages of zeros. */
     assert_int_equal(((char *)kept)[0], 1);
     assert_int_equal(((char *)kept)[size - 1], 1);
-    /* Pages that are used again are no longer without memory. */
+    /* Pages that are used again no longer count as purged. */
     uint64_t purged = atomic_load(&slab_sums.purged_bytes);
     fill_all(&source, CLASS, blocks, COUNT - 1);
     slab_return(CLASS, blocks, COUNT - 1);
@@ -107,8 +107,8 @@ static void a_trim_gives_back_what_lies_behind_the_last_block(void **state)
     assert_false(os_is_present(last, PAGE_BYTES));
 }
 
-/* Eight slabs, whose pages go back together, have more ranges of them than one
- * call takes. */
+/* The pages of eight slabs go back together, in more ranges than one call
+ * takes. */
 static void a_trim_gives_back_any_number_of_ranges(void **state)
 {
     enum { CLASS = 32, SLABS = 8, CAPACITY = 25, COUNT = SLABS * CAPACITY };
@@ -125,7 +125,7 @@ static void a_trim_gives_back_any_number_of_ranges(void **state)
         fill(blocks[i], size, i);
     for (size_t i = 0; i < COUNT; i += 2)
         slab_return(CLASS, &blocks[i], 1);
-    /* Each has one whole page at least. */
+    /* Each has at least one whole page. */
     assert_in_range(slab_trim(), COUNT / 2 * PAGE_BYTES, COUNT / 2 * size);
     assert_int_equal(slab_trim(), 0);
     for (size_t i = 1; i < COUNT; i += 2) {
@@ -202,7 +202,7 @@ static bool system_purges_ranges_at_once(void)
     return os_purges_ranges_at_once();
 }
 
-/* What a call costs is for the most part the same for one slab and four. */
+/* Most of a call's cost is the same for one slab and for four. */
 static void a_step_gives_back_pages_of_several_slabs_in_a_call(void **state)
 {
     enum { CLASS = 24, SLABS = 32 };
@@ -234,7 +234,7 @@ static void a_step_gives_back_pages_of_several_slabs_in_a_call(void **state)
 
 /* --- upkeep in small steps --- */
 
-/* Slabs of a class that were looked at since almost all of it was free. */
+/* Slabs of a class that were looked at since they were almost free. */
 static size_t slabs_looked_at(unsigned class)
 {
     size_t count = 0;
@@ -247,7 +247,7 @@ static size_t slabs_looked_at(unsigned class)
     return count;
 }
 
-/* Though there is not a page to give back in any of them. */
+/* Though no slab has a page to give back. */
 static void upkeep_ends_when_its_time_does(void **state)
 {
     enum { CLASS = 0, KEPT_EVERY = 17, CAPACITY = UNIT_BYTES / 16,
@@ -273,7 +273,7 @@ static void upkeep_ends_when_its_time_does(void **state)
         slab_return(CLASS, &blocks[i], 1);
 }
 
-static size_t ranges_most; /* of those in one call */
+static size_t ranges_most; /* in one call */
 
 static ssize_t count_ranges(const struct iovec *ranges, size_t count,
                             int advice)
@@ -286,7 +286,7 @@ static ssize_t count_ranges(const struct iovec *ranges, size_t count,
     return system_calls.madvise_ranges(ranges, count, advice);
 }
 
-/* However little there is to give back of each. */
+/* However little each has to give back. */
 static void a_step_takes_a_few_slabs(void **state)
 {
     enum { CLASS = 27, CAPACITY = 16, SLABS = 32, STEP_SLABS_MAX = 8 };
@@ -300,7 +300,7 @@ static void a_step_takes_a_few_slabs(void **state)
     slab_let_go(&source);
     slab_return(CLASS, blocks, SLABS * CAPACITY);
     slab_trim();
-    /* A page comes back to each. */
+    /* Each gets a page back. */
     for (size_t i = 0; i < SLABS; i++) {
         sources[i].owner = OWNER;
         require(slab_fill(&sources[i], CLASS, &blocks[i], 1) == 1);
@@ -387,7 +387,7 @@ static void what_is_reserved_is_not_given_back_in_steps(void **state)
     slab->reserved = true;
     for (size_t i = 0; i < CAPACITY; i++)
         memset(blocks[i], 1, PAGE_BYTES);
-    /* All but one, as when those of others are given back. */
+    /* All but one: of other slabs, pages would go back now. */
     slab_return(CLASS, blocks + 1, CAPACITY - 1);
     slab_let_go(&source);
     for (int i = 0; i < 10; i++) {
@@ -416,7 +416,7 @@ static void what_is_given_back_is_not_looked_at_again(void **state)
     assert_int_equal(slab->purge_at, UINT32_MAX);
 }
 
-/* All of them were free for a moment, and are listed. */
+/* All were free for a moment, and are listed. */
 static void slabs_in_use_again_hold_up_no_other(void **state)
 {
     enum { CLASS = 23, CAPACITY = 32, SLABS = 150, COUNT = SLABS * CAPACITY,
@@ -446,9 +446,9 @@ static void slabs_in_use_again_hold_up_no_other(void **state)
     slab_trim();
 }
 
-/* What is free for a while is given back by calls that have all the time of the
- * world; at first in one call, then in many.  False: these took so long that
- * they were in more than two periods. */
+/* What has been free for a while is given back by calls with time to spare; at
+ * first by one, then by many.  False: they took so long that they spanned more
+ * than two periods. */
 static bool half_stays_for_a_while(void)
 {
     /* Of a class of which no other test leaves slabs that are listed. */

@@ -34,7 +34,7 @@ static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
     slab_trim();
     size_t mapped = os_mapped_bytes();
     size_t bytes = slab_retire(SIZE_MAX);
-    /* All but the slab of the block that lives. */
+    /* All but the slab of the live block. */
     struct slab *slab = page_map_descriptor(blocks[COUNT - 1]);
     uint64_t slabs = slab_totals().slabs_made - made;
     assert_in_range(slabs, 2, COUNT);
@@ -53,11 +53,11 @@ static void a_slab_that_is_free_is_retired_and_made_anew(void **state)
     retire_all();
     count = slab_index_count(CLASS);
     check_class(CLASS);
-    /* The same slabs with other addresses. */
+    /* The same slabs at other addresses. */
     assert_int_equal(slab_index_count(CLASS), count);
 }
 
-/* What it says of pages that were given back was about other ones. */
+/* What it said of purged pages was about its former ones. */
 static void a_slab_that_is_made_anew_has_all_its_pages(void **state)
 {
     enum { CLASS = 18, COUNT = 8 };
@@ -122,7 +122,7 @@ static void what_is_held_or_reserved_is_not_retired(void **state)
     slab->reserved = false;
     require(slab_hold(slab));
     slab_unhold(slab);
-    /* Listed as free by then, but another thread has it. */
+    /* Listed as free by then, but another thread holds it. */
     require(slab_hold(slab));
     assert_int_equal(slab_retire(SIZE_MAX), 0);
     slab_unhold(slab);
@@ -147,7 +147,7 @@ static void no_more_is_retired_than_was_asked_for(void **state)
     assert_int_equal(slab_retire(SIZE_MAX), UNIT_BYTES);
 }
 
-/* Slabs that are used again stay listed: they are passed over. */
+/* Slabs in use again stay listed: they are passed over. */
 static void what_was_free_does_not_hide_what_is(void **state)
 {
     enum { CLASS = 27, CAPACITY = 16, SLABS = 60, COUNT = SLABS * CAPACITY };

@@ -11,7 +11,7 @@ enum { THREADS = 4, ROUNDS = UNDER_SANITIZER ? 300 : 3000, CLASS_BUSY = 12 };
 
 static atomic_bool purging_ends;
 
-/* A block that two threads had at once would be found spoilt. */
+/* A block that two threads had at once would be found corrupted. */
 static void *fill_and_return(void *argument)
 {
     struct slab_source source = {.owner = (uint32_t)(uintptr_t)argument};
@@ -52,7 +52,7 @@ static void *retire(void *unused)
     return unused;
 }
 
-/* New slabs, that is. */
+/* This makes new slabs. */
 static void *carve_and_keep(void *unused)
 {
     enum { CLASS = 31, FILLS = 400, FILL = 8 };

@@ -44,7 +44,7 @@ static void the_last_one_pushed_is_the_first_popped(void **state)
     assert_int_equal(retries, 0);
 }
 
-/* What a pop under way that began before compares with. */
+/* The old head is what a pop that began before compares with. */
 static void a_node_that_comes_back_leaves_another_head(void **state)
 {
     unsigned retries = 0;

@@ -32,8 +32,7 @@ static bool are_neighbours(const void *one, const void *other)
     return page_map_leaf(one) == page_map_leaf(other);
 }
 
-/* Frees by turns what lies in two leaves, and tells how many slow ways it was.
- */
+/* Frees blocks of two leaves by turns; returns how many frees were slow. */
 static uint64_t free_by_turns(size_t count)
 {
     uint64_t before = cache_totals().overflows;
@@ -68,7 +67,7 @@ static void blocks_far_from_home_are_freed_as_fast(void **state)
     while (count < 2 * here && count < MANY)
         blocks[count++] = allocate(LEAF_CLASS);
     assert_false(are_neighbours(blocks[0], blocks[count - 1]));
-    /* One in a magazine at the most, and the raised limits. */
+    /* At most one per magazine, and those that raise limits. */
     assert_in_range(free_by_turns(count), 1, count / 4);
     for (size_t i = 0; i < count; i++)
         blocks[i] = allocate(LEAF_CLASS);
@@ -86,7 +85,7 @@ static void the_tag_of_a_cache_is_in_the_entries_of_its_slabs(void **state)
     for (unsigned class = 0; class < CLASS_COUNT; class++) {
         void *block = allocate(class);
         uint32_t entry = page_map_entry(block);
-        /* Taken from a depot that is empty, so from a slab of our own. */
+        /* The depot is empty, so the block is from a slab of our own. */
         assert_int_equal(entry ^ thread_bins->tag, class << ENTRY_BIN_SHIFT);
         release(block);
     }
@@ -101,7 +100,7 @@ static void an_own_block_comes_back_first(void **state)
         void *second = allocate(class);
         release(first);
         release(second);
-        /* Of what is too large for a cache the order is the depot's. */
+        /* What is too large for a cache comes in the depot's order. */
         void *again = allocate(class);
         assert_true(again == second || again == first);
         release(again);
@@ -133,8 +132,8 @@ static void a_cache_hit_touches_nothing_shared(void **state)
     partyalloc_thread_flush();
 }
 
-/* What the cache has no room for is taken and given one by one, at times when
- * magazines of the same class are filled at others. */
+/* While the cache has no room, blocks are taken and given one by one; at other
+ * times magazines of the same class are filled. */
 static void a_full_cache_hands_out_each_block_once(void **state)
 {
     enum { CLASS = 24, AT_FIRST = 12, THEN = 4, AT_LAST = 60 };
@@ -180,8 +179,8 @@ static void free_twice_with_room_for_the_second(void *depth)
     release(blocks[(uintptr_t)depth]);
 }
 
-/* The first free goes past the cache: to the depot, or, since that has enough,
- * to the slab. */
+/* The first free goes past the cache: to the depot, or, if that has enough, to
+ * the slab. */
 static void a_block_freed_twice_past_a_full_cache_stops_at_once(void **state)
 {
     (void)state;
@@ -242,7 +241,7 @@ static void anothers_block_is_not_handed_out_again_at_once(void **state)
 }
 
 /* Frees so many of another cache's blocks that the depot has more of them than
- * is left to their owner, on another shelf than ours. */
+ * it leaves to their owner, on a shelf other than ours. */
 static uint64_t free_what_can_be_spared(unsigned class, size_t count)
 {
     run_thread(allocate_many, &class);
@@ -256,8 +255,8 @@ static uint64_t free_what_can_be_spared(unsigned class, size_t count)
     return there;
 }
 
-/* What the cache has a slab for, others' magazines are not taken for, however
- * many there are: they are mostly wanted back. */
+/* A cache with a slab to serve from takes no magazines of others, however many
+ * there are: their owners mostly want them back. */
 static void a_held_slab_serves_before_what_others_can_spare(void **state)
 {
     enum { CLASS = 13, OURS = 50, THEIRS = 600, MORE = 60 };
@@ -281,7 +280,7 @@ static void a_held_slab_serves_before_what_others_can_spare(void **state)
     partyalloc_trim();
 }
 
-/* The same of a slab in which blocks rest, but none is left to be carved. */
+/* The same with a slab in which blocks rest, but none is left to be carved. */
 static void what_rests_in_a_held_slab_serves_first_too(void **state)
 {
     enum { CLASS = 13, OURS = 60, THEIRS = 600 };
@@ -339,12 +338,12 @@ static void what_has_grown_old_goes_though_little_is_freed(void **state)
     for (size_t i = 0; i < COUNT; i++)
         release(burst[i]);
     size_t dirty = slab_dirty_bytes();
-    /* None of it is old, and so it was seen. */
+    /* As if seen when none of it was old. */
     cache->patience = UINT32_MAX;
     sleep_ms(100);
     uint64_t start = os_now();
-    /* On a slow machine some of it went during the burst; no more goes than
-     * what is over the allowance. */
+    /* On a slow machine some of it went during the burst; only what exceeds
+     * the allowance goes. */
     while (slab_dirty_bytes() > dirty - 8 * MIB &&
            slab_dirty_bytes() > slab_dirty_allowance()) {
         require(os_now() - start < UINT64_C(20000000000));
@@ -356,7 +355,7 @@ static void what_has_grown_old_goes_though_little_is_freed(void **state)
     partyalloc_thread_flush();
 }
 
-/* --- Blocks that a thread goes on with, of another one --- */
+/* --- Blocks that a thread inherits from another one --- */
 
 enum { INHERITED_CLASS = 15, INHERITED = 2000 };
 
@@ -367,8 +366,8 @@ static void *allocate_for_another(void *unused)
     return unused;
 }
 
-/* Replaces so many blocks here and there; returns how many magazines that took
- * to the depot. */
+/* Replaces `count` blocks at random; returns how many magazines went to the
+ * depot. */
 static uint64_t replace(struct random *random, size_t count)
 {
     uint64_t before = cache_totals().pushes;
@@ -381,7 +380,7 @@ static uint64_t replace(struct random *random, size_t count)
     return cache_totals().pushes - before;
 }
 
-/* Else each free of them goes by the depot, for ever: 116 magazines. */
+/* Else their blocks go through the depot for ever: 116 magazines. */
 static void slabs_that_nobody_else_lives_on_change_hands(void **state)
 {
     struct random random = {1};

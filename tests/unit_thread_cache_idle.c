@@ -66,7 +66,7 @@ static void end_visit(struct visit *visit)
     require(pthread_join(visit->thread, NULL) == 0);
 }
 
-/* The first of two neighbours that we may use; CPU_SETSIZE: there are none. */
+/* The first of two adjacent ones that we may use; CPU_SETSIZE: none. */
 static size_t two_processors(void)
 {
     cpu_set_t set;
@@ -93,7 +93,7 @@ static void a_thread_takes_the_cache_that_was_used_on_its_processor(
     begin_visit(&first);
     begin_visit(&second);
     end_visit(&first);
-    /* Its cache is the one that became idle last. */
+    /* The second's cache became idle last. */
     end_visit(&second);
     begin_visit(&second_heir);
     end_visit(&second_heir);
@@ -134,7 +134,7 @@ static void what_a_thread_left_goes_in_steps(void **state)
     while (cache_flush_left(0))
         ;
     assert_int_equal(cache_totals().blocks, 0);
-    /* Nor does it keep what the blocks were in. */
+    /* Nor does it keep the blocks' magazines. */
     for (struct cache *cache = cache_next(NULL); cache != NULL;
          cache = cache_next(cache))
         if (cache_bins(cache) != thread_bins)
@@ -148,7 +148,7 @@ static void take_one(void *unused)
     require(cache_totals().blocks == 0);
 }
 
-/* Nobody comes back for them there, and others need not be made. */
+/* Their threads do not exist there, and the child need make no others. */
 static void the_child_of_a_fork_has_its_parents_other_caches(void **state)
 {
     (void)state;

@@ -60,7 +60,7 @@ static void what_is_freed_stays_with_the_slab_that_the_cache_holds(void **state)
     partyalloc_thread_flush();
 }
 
-/* Not to the depot by the magazine, in which they would be much memory. */
+/* Not to the depot, where magazines of them would be much memory. */
 static void a_flush_brings_medium_blocks_to_their_slabs(void **state)
 {
     enum { CLASS = 30, BLOCKS = 40, ROUNDS = 5 };

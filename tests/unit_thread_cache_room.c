@@ -33,8 +33,8 @@ static void a_class_that_is_idle_is_emptied(void **state)
     partyalloc_thread_flush();
 }
 
-/* It may have hundreds of magazines, and whoever looks has only wanted a block
- * of another class. */
+/* It may have hundreds of magazines, and the thread that looks only wants a
+ * block of another class. */
 static void an_idle_class_is_emptied_step_by_step(void **state)
 {
     enum { IDLE = 0, MAGAZINES = 40, COUNT = MAGAZINES * MAGAZINE_SLOTS,
@@ -50,7 +50,7 @@ static void an_idle_class_is_emptied_step_by_step(void **state)
         release(blocks[i]);
     before = cache_totals().blocks;
     assert_true(before >= COUNT);
-    /* Three times around would be three steps, if it did not stay with the class. */
+    /* Three rounds would be three steps, did it not stay with the class. */
     for (unsigned i = 0; i < LOOKS; i++) {
         cache_flush_idle(cache, CLASS_COUNT - 1);
         after = cache_totals().blocks;
@@ -75,7 +75,7 @@ static void a_flush_leaves_nothing_and_keeps_every_block(void **state)
     assert_int_equal(cache_totals().blocks, 0);
     assert_int_equal(slab_totals().resting_blocks + depot_totals().blocks,
                      slab_totals().carved_blocks);
-    /* All of them can be had again. */
+    /* All can be allocated again. */
     for (size_t i = 0; i < MANY; i++)
         blocks[i] = allocate(CLASS);
     assert_in_range(slab_totals().carved_blocks - carved, 0, 256);
@@ -97,7 +97,7 @@ static bool gets_room_from_a_busy_bin(size_t wanted)
     cache->budget = cache->charged;
     for (size_t i = 0; i < 8 * CLASS_COUNT && !got; i++) {
         got = cache_has_room(cache, NEEDY, wanted);
-        /* Once around: the two on top change places. */
+        /* Once a round: the top two change places. */
         if (i % CLASS_COUNT == 0) {
             void *first = allocate(BUSY), *second = allocate(BUSY);
             release(first);
@@ -131,7 +131,7 @@ static void a_bin_gives_up_slots_that_it_does_not_use(void **state)
     uint64_t held = cache_totals().blocks;
     size_t slots = cursor_slots(own);
     assert_in_range(slots, ONCE, 2 * ONCE);
-    /* More than is given up at one look. */
+    /* More than is given up in one look. */
     assert_true(gets_room_from_a_busy_bin(room_of((slots - NOW) / 2)));
     assert_int_equal(cache_totals().blocks, held);
     assert_in_range(cursor_slots(own), NOW + 1, slots / 2 + NOW);
@@ -159,7 +159,7 @@ static void slots_for_anothers_blocks_are_given_up_too(void **state)
     release(second);
     size_t slots = cursor_slots(&bin->foreign);
     assert_in_range(slots, 8 * FEW, MANY);
-    /* More than the slots for own blocks would make. */
+    /* More room than slots for own blocks make. */
     assert_true(gets_room_from_a_busy_bin(
         room_of((cursor_slots(&bin->own) + slots) / 2 - 1)));
     assert_in_range(cursor_slots(&bin->foreign), FEW + 1, slots * 3 / 4);
@@ -216,7 +216,7 @@ static void flushes_lose_no_magazine(void **state)
     assert_int_equal(metadata_bytes(), before);
 }
 
-/* So that the depot is asked for them once in many times only. */
+/* So that the depot is rarely asked for them. */
 static void a_spare_bundle_of_empties_serves_first(void **state)
 {
     enum { TWO_BUNDLES = 16 };
