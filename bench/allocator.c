@@ -2,9 +2,9 @@
 /*
  * Finds and loads allocators.
  *
- * partyalloc has Party's signature and is called as it is.  Every peer stands
- * behind the wrapper that a title would write for it, which is one indirect
- * tail jump here, as it is one through the linkage table in a title.
+ * partyalloc has Party's signature and is called as it is.  Every peer is
+ * called through the wrapper that a title would write for it: one indirect tail
+ * jump here, as through the linkage table in a title.
  */
 #include "allocator.h"
 

@@ -18,7 +18,7 @@ struct callbacks {
     void (*release)(void *pointer, uint32_t memory_type_id);
 };
 
-/* What partyalloc offers beside the pair; NULL members with every peer. */
+/* What partyalloc offers besides the pair; all NULL for a peer. */
 struct verbs {
     size_t (*maintain)(uint64_t budget_ns);
     size_t (*trim)(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runs one workload on one allocator and prints what it measured, one figure a
- * line: a name and a number.  run.sh runs this program many times.
+ * Runs one workload on one allocator and prints what it measured, one figure
+ * per line: a name and a number.  run.sh runs this program many times.
  */
 #include <getopt.h>
 #include <stdio.h>

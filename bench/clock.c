@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Looks whether the time-stamp counter is of use, and calibrates it against the
- * monotonic clock.
+ * Finds out whether the time-stamp counter is usable, and calibrates it against
+ * the monotonic clock.
  */
 #include "clock.h"
 
@@ -16,8 +16,8 @@ bool clock_has_counter;
 static double ns_per_tick = 1.0;
 static uint64_t overhead;
 
-/* Whether it runs at one rate, whatever the processor's own clock does, and so
- * on all cores alike. */
+/* Whether it runs at a constant rate, whatever the core's clock, and so alike
+ * on all cores. */
 static bool counter_is_invariant(void)
 {
 #if defined(__x86_64__)

@@ -31,8 +31,8 @@ static inline uint64_t clock_ns(void)
 /* Whether ticks are those of the counter: clock_calibrate() finds out. */
 extern bool clock_has_counter;
 
-/* The fence before the counter keeps it behind the loads of the call that is
- * measured; without it a call could end before its result is there. */
+/* The fence keeps the counter behind the loads of the measured call, which
+ * could otherwise seem to end before its result is there. */
 static inline uint64_t clock_ticks(void)
 {
 #if defined(__x86_64__)
@@ -55,7 +55,7 @@ void clock_calibrate(void);
 /* Nanoseconds in a tick; after clock_calibrate(). */
 double clock_ns_per_tick(void);
 
-/* Ticks that two readings with nothing between them are apart. */
+/* Ticks from one reading to the next, with nothing in between. */
 uint64_t clock_overhead(void);
 
 #endif

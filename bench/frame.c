@@ -58,8 +58,8 @@ static void network_frame(struct worker *worker, uint64_t frame)
                                size_at(worker, frame * FRAME_BLOCKS + i));
 }
 
-/* Frees one network thread's half; some blocks take the places of others that
- * stayed long ago, which are freed instead. */
+/* Frees one network thread's half, except a few blocks, which stay; those that
+ * have stayed longest are freed instead. */
 static void title_half(struct worker *worker, void **blocks, size_t *oldest)
 {
     const struct callbacks callbacks = worker->run->callbacks;
@@ -105,8 +105,8 @@ static void drain_frame(struct worker *worker)
             block_give(&worker->run->callbacks, worker->slots[i]);
 }
 
-/* The result of a run is the mean call, not the wall time, which would be that
- * of the barrier for the most part. */
+/* The result of a run is the mean call, not the wall time, which would mostly
+ * be that of the barrier. */
 static void report_latency(struct run *run, const struct latency *latency)
 {
     double pairs =
@@ -180,7 +180,7 @@ static void work_audio(struct worker *worker)
     uint64_t periods = run_operations(worker->run, LONGER * 1e9 / PERIOD_NS);
     struct timespec when;
 
-    /* As an audio thread has it; without the right to it, without it. */
+    /* As audio threads do, if this is permitted. */
     pthread_setschedparam(pthread_self(), SCHED_FIFO, &priority);
     clock_gettime(CLOCK_MONOTONIC, &when);
     latency_begin(worker->own);

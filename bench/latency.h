@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Times single calls, and tells the scheduler's doing from the allocator's.
+ * Times single calls, and tells the scheduler's part from the allocator's.
  *
  * A thread reads its count of involuntary context switches when it begins,
  * after every pause between two timed calls that is long enough for a switch,
@@ -49,7 +49,7 @@ void latency_report(const struct latency *latency);
 /* The time of one allocate and one free, without the interrupted calls. */
 double latency_mean_ns(const struct latency *latency);
 
-/* Slow parts of what follows. */
+/* Out-of-line parts of what follows. */
 void latency_look(struct latency *latency);
 void latency_slow_call(struct latency *latency, uint64_t ticks);
 

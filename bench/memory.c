@@ -117,7 +117,7 @@ void run_burst_service(struct run *run)
 
 enum { THREADS_IN_TURN = 10000, THREAD_BLOCKS = 200, LOOKS = 10 };
 
-/* What the thread before left. */
+/* What the last thread left. */
 static void *inherited[THREAD_BLOCKS / 2];
 
 static void *live_and_leave(void *argument)

@@ -11,7 +11,7 @@ shift 2
 allocators=("$@")
 gnuplot=${GNUPLOT:-gnuplot}
 
-# draw NAME WIDTH TITLE: what it reads follows the common settings.
+# draw NAME WIDTH TITLE: its input follows the common settings.
 draw()
 {
     {
@@ -121,7 +121,7 @@ plot ${plots%,}
 END
 }
 
-# The workloads in the first column of a table, or of the names of files.
+# The workloads in a table's first column, or with files of their own.
 with_latency()
 {
     tail -n +2 "$results/latency.csv" | cut -d, -f1 | sort -u

@@ -20,8 +20,8 @@ enum {
 
 /*
  * A ring from one producer to one consumer.  Each side writes its own count
- * for every HANDOVER blocks, on a line of its own, so that the cost of the
- * ring is small beside that of the blocks.
+ * once every HANDOVER blocks, on a line of its own, so that the ring costs
+ * little compared with the blocks.
  */
 struct ring {
     /* Blocks put in; published by the producer's ring_put() with release, and
@@ -132,9 +132,9 @@ void run_queue(struct run *run)
 
 /* --- Several producers, one thread that only frees ----------------------- */
 
-/* What is live at the most, where it is to be known: the freeing thread looks
- * before it empties a ring.  Blocks of a producer that are not yet handed
- * over are left out. */
+/* The peak of live bytes, where it is wanted: the freeing thread looks before
+ * it empties a ring.  Blocks that a producer has not yet handed over are left
+ * out. */
 static bool live_wanted;
 static uint64_t live_most;
 static uint64_t freed[MAX_THREADS];     /* blocks of each ring */

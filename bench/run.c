@@ -21,7 +21,7 @@ uint64_t run_operations(const struct run *run, double per_second)
 
 /* --- Memory -------------------------------------------------------------- */
 
-/* A figure in KiB of /proc/self/status, in bytes. */
+/* A figure of /proc/self/status, from KiB to bytes. */
 static size_t status_bytes(const char *name)
 {
     char text[4096];
@@ -39,7 +39,7 @@ static size_t status_bytes(const char *name)
     return line == NULL ? 0 : strtoul(line + strlen(name), NULL, 10) * 1024;
 }
 
-/* From here on VmHWM is the most since now. */
+/* Makes VmHWM the peak from now on. */
 static void reset_peak(void)
 {
     int file = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);

@@ -87,8 +87,8 @@ enum { MAX_THREADS = 256 };
 /*
  * Runs the phases on run->threads new threads and reports.  The operations,
  * `per_second` a second, are shared out so that every core has the same number
- * however many threads there are.  A new thread is used even for one, since a
- * title never has only its first.
+ * however many threads there are.  Even a single worker is a new thread, since
+ * a title never has only its first.
  */
 void run_phases(struct run *run, const struct phases *phases,
                 double per_second);
@@ -101,8 +101,8 @@ struct worker *run_phases_quietly(struct run *run, const struct phases *phases,
 pthread_t thread_start(void *(*function)(void *), void *argument);
 void thread_join(pthread_t thread);
 
-/* Keeps the calling thread, and those that it starts, to one core, so that what
- * is measured is not how long a core takes to wake up. */
+/* Pins the calling thread, and those that it starts, to one core, so that the
+ * time that a core takes to wake up is not measured. */
 void thread_keep_to_core(unsigned number);
 
 /* Waits a little in a loop whose condition another thread makes true: spins
@@ -114,7 +114,7 @@ void wait_a_little(unsigned *turns);
 /* Ends the process: an allocator that runs out of memory has failed. */
 _Noreturn void out_of_memory(size_t size);
 
-/* Writes the first and the last byte, as no block is allocated in vain. */
+/* Writes the first and the last byte, as the user of a block would. */
 static inline void *block_write(void *block, size_t size)
 {
     volatile unsigned char *bytes = block;

@@ -42,7 +42,7 @@ export BENCH_CLOCK=${BENCH_CLOCK:-wall}
 # --- What to run -------------------------------------------------------------
 
 # matches NAME PATTERN...: whether a pattern is the name, or the name without
-# its number of threads.  No pattern at all matches everything.
+# its number of threads.  Without patterns everything matches.
 matches()
 {
     local name=$1 pattern
@@ -97,7 +97,7 @@ one_run()
     local workload=$1 allocator=$2 round=$3 code=0
     shift 3
     [ "$mode" != huge ] || set -- --huge-pages "$@"
-    # A shell of its own keeps the message about a signal out of the terminal.
+    # A subshell keeps the message about a signal out of the terminal.
     (
         timeout "$run_limit" "$program" --seconds "$seconds" "$@" \
             "$workload" "${spec[$allocator]}" >"$results/figures" || exit $?
@@ -151,8 +151,8 @@ is_traced()
     matches "$1" "${traced_patterns[@]}"
 }
 
-# Each round begins with another allocator, so that none is always the one
-# after the same neighbour's heat.
+# Each round begins with another allocator, so that none always runs in the
+# heat of the same neighbour.
 one_round()
 {
     local round=$1 workload i allocator count=${#allocators[@]}
@@ -166,7 +166,7 @@ one_round()
     done
 }
 
-# Sampling costs a little time, so the traced runs are runs of their own.
+# Sampling costs a little time, so traced runs are separate.
 trace_round()
 {
     local workload allocator
@@ -252,5 +252,5 @@ else
     echo "No plots: gnuplot was not found by configure"
 fi
 echo "Tables and plots: $results"
-# A run that failed is a failure of the whole, whosever it was of ours.
+# A failed run of any partyalloc is a failure of the whole.
 ! grep -q '^[^,]*,partyalloc[^,]*,[^,]*,failed,' "$raw"

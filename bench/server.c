@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Threads that come and go: in rows, each of which keeps to a core.
+ * Threads that come and go: in rows, each pinned to a core.
  */
 #include "workloads.h"
 
@@ -9,8 +9,8 @@ static const struct size_range mixed = {16, 2047};
 /* --- Server -------------------------------------------------------------- */
 
 /*
- * Each lane is a row of threads, one after the other: each replaces random
- * blocks of those that it inherited, and leaves them to the next.
+ * Each lane is a row of threads, one after the other: each replaces some of the
+ * blocks that it inherited, at random, and leaves all to the next.
  */
 enum { LANE_BLOCKS = 1000, LIFE = 20000 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * False sharing: what it costs that two threads write to blocks on one line
- * of the cache.
+ * False sharing: the cost of two threads that write to blocks on one cache
+ * line.
  */
 #include "workloads.h"
 
@@ -18,8 +18,8 @@ struct gift {
     uint64_t count;
 };
 
-/* Stores alone: a loop of dependent additions would measure the processor's
- * forwarding from store to load more than the line's journeys. */
+/* Stores alone: a loop of dependent additions would measure store-to-load
+ * forwarding more than the transfers of the line. */
 static void write_often(volatile unsigned char *block)
 {
     for (int i = 0; i < WRITES; i++)
@@ -43,8 +43,8 @@ static void *use_small_blocks(void *argument)
 }
 
 /*
- * One thread makes the generations of all: it allocates a block for each where
- * `passive`, which lie side by side, and hands them out to be freed.
+ * One thread makes all generations: where `passive`, it allocates adjacent
+ * blocks, one for each thread, and hands them out to be freed.
  */
 static void run_generation(struct worker *worker, unsigned threads,
                            uint64_t count, bool passive)

@@ -194,8 +194,8 @@ function time_table(    i, j, w, a, peer, ratio, logs, n)
         if (peer != "" && known(w, "partyalloc", time)) {
             ratio = best(w, peer, time) / best(w, "partyalloc", time)
             printf "  %6.2f  %s", ratio, peer
-            # These show how time grows with threads; they are no rows of the
-            # comparison.
+            # These show how time grows with threads; they are not part of
+            # the comparison.
             if (w !~ /^scale-/) {
                 logs += log(ratio)
                 n++

@@ -49,7 +49,7 @@ static void *sample_loop(void *unused)
 void trace_start(const struct run *run)
 {
     trace.run = run;
-    /* Not populated: what is written of it, 16 bytes a sample, is little. */
+    /* Not populated: only 16 bytes a sample are written. */
     trace.samples = calloc(MAX_SAMPLES, sizeof *trace.samples);
     if (trace.samples == NULL)
         out_of_memory(sizeof *trace.samples * MAX_SAMPLES);

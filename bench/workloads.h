@@ -14,8 +14,8 @@ struct workload {
     const char *description;
     void (*function)(struct run *run);
     enum workload_group group;
-    /* The numbers of threads that the suite runs it with; the first alone
-     * where the workload has its own threads. */
+    /* The numbers of threads that the suite runs it with; only one if the
+     * workload has its own threads. */
     unsigned threads[6];
     /* Whether a pair that does nothing can run it. */
     bool floor;
