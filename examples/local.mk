@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # Programs that show how partyalloc is used.
 
-# --- The title in small, on real traffic -------------------------------------
+# --- The small title, on real traffic ----------------------------------------
 
 if HAVE_ENET
 noinst_PROGRAMS += %D%/title

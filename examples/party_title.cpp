@@ -13,9 +13,9 @@
 #include <thread>
 #include <type_traits>
 
-/* PartyPal.h gives the annotations and the calling convention of the headers a
- * meaning away from Windows; PartyImpl.h defines the methods, so it is included
- * in exactly one source of a title. */
+/* PartyPal.h defines the headers' annotations and calling convention away from
+ * Windows; PartyImpl.h defines the methods, so it is included in exactly one
+ * source of a title. */
 #include <PartyPal.h>
 #include <Party.h>
 #include <PartyImpl.h>
@@ -35,7 +35,7 @@ static_assert(std::is_same<decltype(&partyalloc_free),
 namespace
 {
 
-/* What SetMemoryCallbacks() returns beside success. */
+/* What SetMemoryCallbacks() returns besides success. */
 constexpr PartyError callback_is_null = 0x10D4;
 constexpr PartyError callbacks_already_set = 0x10D5;
 constexpr PartyError callbacks_set_too_late = 0x10E5;

@@ -20,7 +20,7 @@
 /* How far resident memory may be above that after the first cycle. */
 #define CYCLE_RESIDENT_SLACK MEBIBYTE
 
-/* Zero at the start; the queues in it are larger than a stack likes. */
+/* Zero at the start; the queues in it are too large for a stack. */
 static struct title title;
 
 static void reserve(size_t bytes)

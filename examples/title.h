@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The title: a game in small whose network, audio, loading and short-lived
- * threads all take their memory from one callback pair, the way PlayFab Party
- * takes it from a title.
+ * The title: a small game whose network, audio, loading and short-lived threads
+ * all take their memory from one callback pair, the way PlayFab Party takes it
+ * from a title.
  *
  *     title.c          options, the whole run, start-stop cycles
  *     title_session.c  the phases of one session: load, join, play, leave
@@ -11,7 +11,7 @@
  *     title_relay.c    passes messages on; title_net.c, title_message.c
  *     title_loading.c  large buffers
  *     title_churn.c    threads and players that come and go
- *     title_report.c   the report; title_live.c the line a second
+ *     title_report.c   the report; title_live.c a line each second
  *     title_watch.c    what the kernel sees of memory calls
  *     title_allocator.c, title_figures.c, title_latency.c  what is measured
  */

@@ -85,8 +85,8 @@ bool allocator_is_partyalloc(void)
     return pair->allocate == partyalloc_allocate;
 }
 
-/* Memory that neither the allocator under test nor a page fault in the middle
- * of a measurement provides. */
+/* Memory that comes neither from the allocator under test nor by page faults
+ * during a measurement. */
 static struct recorder *map_recorders(void)
 {
     void *memory =

@@ -12,7 +12,7 @@
 
 #include "title_latency.h"
 
-/* What each kind of thread does is told in title.h. */
+/* title.h says what each kind of thread does. */
 enum thread_kind {
     THREAD_TITLE,
     THREAD_NETWORK,
@@ -60,12 +60,12 @@ bool allocator_is_partyalloc(void);
 void thread_begin(enum thread_kind kind);
 void thread_end(void);
 
-/* The callback pair, counted and measured.  Allocation returns NULL when the
- * memory cannot be had. */
+/* The callback pair, counted and measured.  Allocation returns NULL when out of
+ * memory. */
 void *title_allocate(size_t size, uint32_t memory_type);
 void title_free(void *block, uint32_t memory_type);
 
-/* As title_allocate(), but stops the title when the memory cannot be had. */
+/* As title_allocate(), but stops the title when out of memory. */
 void *title_allocate_or_stop(size_t size, uint32_t memory_type);
 
 /* Ends one period of the measurements and begins another. */
@@ -75,7 +75,7 @@ void allocator_set_period(enum period period);
 uint64_t allocator_allocations(void);
 uint64_t allocator_live_blocks(void);
 
-/* The slowest call since the last call of this, in nanoseconds. */
+/* The slowest call since this was last asked, in nanoseconds. */
 uint64_t allocator_take_slowest(void);
 
 /* Blocks live by the allocator's own account; false when it keeps none. */
@@ -85,8 +85,8 @@ void memory_figures_take(struct memory_figures *figures);
 uint64_t resident_bytes(void);
 uint64_t resident_peak_bytes(void);
 
-/* Merges what the threads of a kind have recorded.  They must have ended, but
- * for the calling one. */
+/* Merges what the threads of a kind have recorded.  All but the calling one
+ * must have ended. */
 void allocator_latency(enum thread_kind kind, enum period period,
                        enum operation operation, struct latency *merged);
 

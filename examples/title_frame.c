@@ -9,7 +9,7 @@
 #include "title.h"
 #include "title_clock.h"
 
-/* State changes taken from a player at one go. */
+/* State changes taken from a player in one go. */
 #define CHANGES_AT_ONCE 64
 /* Blocks that live for one frame. */
 #define SCRATCH_BLOCKS    32

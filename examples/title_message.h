@@ -20,10 +20,10 @@ enum message_kind {
 };
 
 /*
- * The head of every message; its body follows.  `about` is the sender's id, or
- * whom the relay talks of.  `sequence` counts a sender's messages of one
- * delivery; BYE and BYE_BACK carry in it how many reliable messages went before
- * them on this connection.
+ * The head of every message; its body follows.  `about` is the id of the
+ * sender, or of the player that the relay reports on.  `sequence` counts a
+ * sender's messages of one delivery; in BYE and BYE_BACK it is how many
+ * reliable messages went before them on this connection.
  */
 struct message {
     uint32_t checksum; /* over all that follows it */

@@ -15,8 +15,8 @@
 
 /* A network thread looks at its queues at least this often. */
 #define NET_WAIT_MILLISECONDS 4
-/* A peer that does not answer for this long is lost.  Generous, for machines
- * that run under a checker. */
+/* A peer that does not answer for this long is lost.  Generous, for runs under
+ * a checker. */
 #define NET_TIMEOUT_MILLISECONDS 30000
 
 enum { CHANNEL_RELIABLE, CHANNEL_UNRELIABLE, CHANNELS };
@@ -37,8 +37,8 @@ struct traffic_sum {
 /* Lets ENet allocate through title_allocate().  Once, before any host. */
 void net_initialize(void);
 
-/* A host on 127.0.0.1, on a port that the system chooses; stops the title when
- * it cannot be had. */
+/* A host on 127.0.0.1, on a port that the system chooses; stops the title on
+ * failure. */
 ENetHost *net_host_create(size_t peers);
 
 /* Patience, and no throttling of unreliable messages. */

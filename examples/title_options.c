@@ -16,7 +16,7 @@
 
 static const char usage[] =
     "Usage: title [OPTION]...\n"
-    "Runs a title in small, whose threads take all their memory from one\n"
+    "Runs a small title, whose threads take all their memory from one\n"
     "callback pair, on real traffic over 127.0.0.1, and reports on it.\n"
     "\n"
     "  --seconds N       how long it plays (default 10): a fifth to warm up,\n"
@@ -143,7 +143,7 @@ static void read_one(struct title_options *options, int option)
     }
 }
 
-/* What does not go together. */
+/* Options that exclude each other. */
 static void check_options(const struct title_options *options)
 {
     if (!allocator_is_partyalloc() &&

@@ -93,8 +93,7 @@ size_t player_start_processing(struct player *player,
 /* Frees state changes. */
 void player_finish_processing(struct state_change **changes, size_t count);
 
-/* Whether both threads have come to their ends, so that joining them does not
- * wait. */
+/* Whether both threads have ended, so that joining them does not wait. */
 bool player_is_done(const struct player *player);
 
 /* Joins the threads of a player whose CHANGE_LEFT was processed.  The figures

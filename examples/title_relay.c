@@ -65,8 +65,8 @@ static void relay_connected(struct relay *relay, ENetPeer *peer,
     relay_announce(relay, peer, MESSAGE_JOINED);
 }
 
-/* A player's last message: it says how many reliable ones went before it, and
- * the answer says how many it should have received. */
+/* A player's last message says how many reliable ones went before it, and the
+ * answer says how many the player should have received. */
 static void relay_bye(struct relay *relay, ENetPeer *peer,
                       const struct message *bye)
 {

@@ -49,7 +49,7 @@ static struct watched_call {
 /* Before the calls: load the number.  After them: allow, notify. */
 #define FILTER_LENGTH (LENGTH(calls) + 3)
 
-/* The kernel may know longer messages than we were compiled with. */
+/* The kernel's messages may be longer than we were compiled for. */
 union notification {
     struct seccomp_notif message;
     unsigned char room[512];

@@ -9,14 +9,14 @@
 
 #include <stdint.h>
 
-/* Sets the watch up and sees that it works; stops the title when the system
- * cannot.  Once a process: calls are noticed, and slow, from now to its end. */
+/* Sets the watch up and checks that it works; stops the title if the system
+ * cannot.  Once per process: all later memory calls are seen, and slow. */
 void watch_open(void);
 
 /* Begins to count. */
 void watch_begin(void);
 
-/* Ends to count; returns how many calls there were. */
+/* Stops counting; returns how many calls there were. */
 uint64_t watch_end(void);
 
 /* Prints how many calls of which kind there were. */
