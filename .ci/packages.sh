@@ -10,7 +10,7 @@ build_packages=(
     libck-dev libcmocka-dev libenet-dev
 )
 
-# on_debian: whether the packages can be asked for and installed here at all.
+# on_debian: whether packages can be queried and installed here at all.
 on_debian()
 {
     command -v dpkg-query >/dev/null && command -v apt-get >/dev/null
@@ -39,9 +39,9 @@ as_root()
     fi
 }
 
-# install_packages NAME...: installs what is missing.  Asks no question.
-# Elsewhere than on Debian and its like it names the packages, and the rest is
-# left to configure, which says what it does not find.
+# install_packages NAME...: installs what is missing, without asking.  On
+# systems other than Debian and derivatives it only names the packages;
+# configure then says what it does not find.
 install_packages()
 {
     local missing

@@ -4,7 +4,7 @@
 
 # PARTYALLOC_TRY_CK(WHAT, CACHE-VARIABLE, BODY, [IF-SO], [IF-NOT])
 # ----------------------------------------------------------------
-# Whether a program links that includes ck_stack.h and does BODY.
+# Whether a program that includes ck_stack.h and does BODY can be linked.
 # Uses CK_CFLAGS.
 AC_DEFUN([PARTYALLOC_TRY_CK],
 [AC_CACHE_CHECK([$1], [$2],

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-# A test that no makefile names would never run: there is none.
+# Every test is named in a makefile: it would never run otherwise.
 . "${srcdir:-.}/tests/tap.sh"
 
 makefiles=$(sed 's/#.*//' "$srcdir"/Makefile.am "$srcdir"/*/*.mk)
 
-# A program's source need not be named when it is called like the program.
+# A source need not be named if its program has the same name.
 unlisted() {
     (cd "$srcdir" && find tests -type f ! -name '*.mk' | sort) |
     while read -r file; do

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The code of the two fast paths, so that it cannot rot: how many instructions
-# a cache hit takes, and what is not among them.  For gcc's usual optimisation
-# on x86-64: for others the figures would be others.
+# a cache hit takes, and what is not among them.  For gcc -O2 on x86-64 only:
+# elsewhere the figures differ.
 . "${srcdir:-.}/tests/tap.sh"
 
 library=.libs/libpartyalloc.so
@@ -58,7 +58,7 @@ reaches_return() {
 }
 
 plan 10
-# Both functions begin with a line of the cache.
+# Both functions begin at the start of a cache line.
 are_aligned() {
     nm "$library" | awk '
         $3 ~ /^partyalloc_(allocate|free)$/ { found++; if ($1 !~ /[048c]0$/) bad++ }

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # "make fuzz": lets libFuzzer make up sequences of calls, for FUZZ_SECONDS (30).
-# Its arguments are the flags of the build.  What it finds interesting stays in
-# the folder fuzz-corpus of the build, and is where the next run goes on.
+# The arguments are the flags of the build.  Inputs that it finds interesting
+# stay in the build's folder fuzz-corpus, from which the next run goes on.
 srcdir=${srcdir:-.}
 seconds=${FUZZ_SECONDS:-30}
 clang=${CLANG:-clang}

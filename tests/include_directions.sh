@@ -4,7 +4,7 @@
 
 # A part is the files x.h and x.c; the files of the slab layer and of the
 # system layer are one part each.  Everyone may include compiler and fatal.
-# What a line names stands further up: no include leads up.
+# A line names only parts that stand further up in the table.
 layers='
 fatal:
 compiler:
@@ -69,7 +69,7 @@ unknown_parts() {
     done
 }
 
-# In the table itself: a part that names one that stands below it.
+# In the table itself: parts that name one below them.
 upward() {
     known=' partyalloc '
     printf '%s\n' "$layers" | sed 's/://' | while read -r part others; do

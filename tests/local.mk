@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: MIT
 #
 # "make check".  Every test is a program or a script of its own that prints
-# TAP; what it is about stands at its top.  A source here that no makefile
+# TAP; its first lines say what it is about.  A source here that no makefile
 # names fails the test tests/every_file_is_listed.sh.
 
 # --- What the tests share ----------------------------------------------------
 
-# A program that names nothing else is a test through the public header, against
-# the product.
+# Unless it says otherwise, a program is a test through the public header,
+# against the product.
 AM_CFLAGS += $(CMOCKA_CFLAGS)
 LDADD = %D%/libsupport.la libpartyalloc.la $(CMOCKA_LIBS) $(PTHREAD_LIBS)
-# Through the inner headers, against the parts.
+# Through the internal headers, against the parts.
 white_box_cflags = $(AM_CFLAGS) -I$(top_srcdir)/src $(PARTYALLOC_STACK_CFLAGS)
 white_box_ldadd = %D%/libparts.la %D%/libsupport.la src/libpartyalloc-core.la \
 	$(CMOCKA_LIBS) $(PARTYALLOC_CORE_LIBADD)
-# With the product found while the program runs.
+# With the product loaded at run time.
 loading_cflags = $(AM_CFLAGS) \
 	-DLIBRARY_PATH='"$(abs_top_builddir)/.libs/libpartyalloc.so"' \
 	-DLATE_MODULE_PATH='"$(abs_builddir)/%D%/.libs/late_module.so"'
@@ -285,7 +285,7 @@ EXTRA_DIST += $(shell_tests) %D%/tap.sh
 
 PHONY_TARGETS += model stress fuzz mutants
 
-# The lock-free parts as models that Spin looks through.
+# Models of the lock-free parts, checked by Spin.
 model:
 	srcdir=$(srcdir) CC='$(CC)' $(SHELL) $(srcdir)/%D%/model/run.sh
 
@@ -296,7 +296,7 @@ stress: %D%/random_load
 # Sequences of calls that libFuzzer makes up, for FUZZ_SECONDS.
 fuzz:
 	srcdir=$(srcdir) $(SHELL) $(srcdir)/%D%/fuzz.sh $(fuzz_flags)
-# clang's sanitizer objects to how ck counts generations: a pointer, from NULL.
+# clang's sanitizer objects to ck's generation counter: a pointer, from NULL.
 fuzz_flags = $(DEFS) -UPARTYALLOC_STACK_C11 -DPARTYALLOC_STACK_C11=1 \
 	-UPARTYALLOC_CHECKS -DPARTYALLOC_CHECKS=1 $(PARTYALLOC_STD_CFLAGS)
 

@@ -39,7 +39,7 @@ finish() {
     test "$failures" -eq 0
 }
 
-# Says and fails when what is given is not empty.
+# Fails, and shows its argument, unless that is empty.
 nothing_in() {
     test -z "$1" || { printf '%s\n' "$1"; false; }
 }

@@ -3,21 +3,21 @@
  * A model for Spin of how the cache of an idle thread is claimed: as in
  * src/thread_cache_claim.c, and cache_enter() and cache_leave().
  *
- * The thread's stores to `entered` wait in its processor's buffer, as on x86-64,
- * and reach memory in their order, some time.  The claimer's barrier empties the
- * buffer; its compare-and-swaps, and the one of the thread at its end, find it
- * empty or empty it.
+ * The thread's stores to `entered` wait in its processor's store buffer, as on
+ * x86-64, and reach memory in order, at some time.  The claimer's barrier
+ * empties the buffer; the claimer's compare-and-swaps, and that of the thread
+ * at its end, find the buffer empty or empty it.
  *
  * What is asserted:
  *   - the cache is used by one of the two at a time;
- *   - when both are done, it was given up once, while nobody used it, and is
- *     entered.
+ *   - when both are done, it was given up once, while nobody used it, and
+ *     counts as entered.
  *
  * Mutants, each of which must be found:
  *   NO_BARRIER     the claimer trusts what it sees
  *   LATE_ENTERED   a thread looks for a claim before it shows that it enters
- *   NOT_COMPARED   a claim ends without a look whether the thread has
- *   FORGOTTEN      a thread at its end gives up the cache whatever is claimed
+ *   NOT_COMPARED   a claim ends without checking whether the thread has
+ *   FORGOTTEN      a thread at its end gives up the cache even if it is claimed
  */
 
 #define ROUNDS 2 /* slow paths of the thread, and claims */
@@ -167,7 +167,7 @@ active proctype the_claimer()
     done++
 }
 
-/* The buffer, which empties whenever it likes. */
+/* The buffer, which may empty at any time. */
 active proctype the_buffer()
 {
 end:

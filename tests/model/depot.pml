@@ -25,8 +25,8 @@
  *   NO_RECHECK          a pop stores the head instead of comparing it
  *   LOST_AT_DEATH       a dying thread forgets what it has loaded
  *
- * Spin's memory is sequentially consistent: what each fence is for is left to
- * the thread sanitizer and to the comments in src/stack.h.
+ * Spin's memory is sequentially consistent: the fences are left to the thread
+ * sanitizer and to the comments in src/stack.h.
  */
 
 #ifndef MAGAZINES
@@ -297,7 +297,7 @@ inline count_places(magazine)
     od
 }
 
-/* A fork at any moment, of which each run has one. */
+/* A fork at any moment, one in each run. */
 proctype forker()
 {
     byte magazine, places, at, hops;
@@ -332,7 +332,7 @@ proctype reaper()
            assert(block_owners[magazine] == 0);
            magazine++
         od;
-        /* A block at rest is in no magazine, any other one in one of them. */
+        /* A block at rest is in no magazine, any other in exactly one. */
         magazine = 1;
         do
         :: magazine > MAGAZINES -> break

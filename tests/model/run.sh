@@ -33,7 +33,7 @@ holds() {
             "$folder/pan.log" || { cat "$folder/pan.log"; false; }
 }
 
-# An assertion failed: the model can tell this one from the right thing.
+# An assertion failed: the model can tell the mutant from the original.
 is_found() {
     verify "$@" && grep -q "assertion violated" "$folder/pan.log" ||
         { echo "not found"; false; }

@@ -3,8 +3,8 @@
  * A model for Spin of how a slab's blocks at rest are found again: the count
  * of them, the right to take them, and the list of slabs that have some.
  *
- * As in src/slab_return.c, who returns a block sets its state, then counts it,
- * then lists the slab unless someone holds it.  As in src/slab.c, who fills a
+ * As in src/slab_return.c, a return sets the state of a block, then counts it,
+ * then lists the slab unless someone holds it.  As in src/slab.c, a fill of a
  * magazine takes the slab off the list, holds it, searches it, corrects the
  * count, lets go, and lists it again if the count is not zero.
  *
@@ -12,14 +12,14 @@
  *   - a block is taken by one thread only;
  *   - when all are done, a slab with a block at rest is on the list, and
  *     nobody holds it;
- *   - a fill comes to its end after a few tries, whatever stands still:
- *     with FREEZE any thread may stop for ever, at any step.
+ *   - a fill ends after a few tries, whichever thread stands still: with
+ *     FREEZE any of them may stop for ever, at any step.
  *
  * Mutants, each of which must be found:
- *   HELD_FIRST      a return looks who holds the slab before it counts
+ *   HELD_FIRST      a return looks for a holder before it counts
  *   LIST_FIRST      a fill lists the slab before it lets go of it
  *   NO_LIST         a fill that lets go trusts the others to list the slab
- *   NO_SETTLE       (with FREEZE) a fill takes off the count what it found only
+ *   NO_SETTLE       (with FREEZE) a fill subtracts only what it found
  */
 
 #define BLOCKS 2
@@ -161,7 +161,7 @@ inline fill()
     od
 }
 
-/* All that it has. */
+/* Returns all it has. */
 inline give_all_back()
 {
     if
@@ -201,7 +201,7 @@ frozen:
 
 proctype reaper()
 {
-    /* For ever, when one of them stands still: no error. */
+    /* For ever, if a thread stands still: no error. */
 end_of_waiting:
     done == 2;
     d_step {
