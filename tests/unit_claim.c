@@ -124,7 +124,7 @@ static void flush_unused(void)
     cache_flush_unused();
 }
 
-/* On a busy machine it may take longer to sleep. */
+/* On a busy machine that may take longer. */
 static void flush_until_handed_on(void)
 {
     for (int i = 0; i < 1000 && holds_a_slab(worker.cache); i++)

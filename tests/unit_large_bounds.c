@@ -283,7 +283,7 @@ static void nothing_is_mapped_ahead_where_pages_come_at_once(void **state)
     large_free(first);
     large_free(second);
     large_drop_all();
-    assert_true(os_unmap(os_map(UNIT_BYTES), UNIT_BYTES)); /* no longer */
+    assert_true(os_unmap(os_map(UNIT_BYTES), UNIT_BYTES)); /* ends that */
 }
 
 static void a_block_at_the_cap_needs_room_for_itself_only(void **state)

@@ -538,7 +538,7 @@ int main(void)
         cmocka_unit_test(what_another_thread_mapped_in_a_gap_stays),
         cmocka_unit_test(a_length_that_cannot_be_is_refused),
         cmocka_unit_test(a_purge_is_repeated_a_bounded_number_of_times),
-        /* First: in their children nothing must have been tried yet. */
+        /* In their children nothing has been tried yet. */
         cmocka_unit_test(ranges_are_purged_one_by_one_where_the_system_cannot),
         cmocka_unit_test(after_a_refusal_of_all_several_are_tried_again),
         cmocka_unit_test(locked_pages_stay),
