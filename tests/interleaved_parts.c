@@ -11,6 +11,7 @@
 #include "magazine.h"
 #include "mapped.h"
 #include "metadata.h"
+#include "options.h"
 #include "os.h"
 #include "page_map.h"
 #include "size_class.h"
@@ -101,6 +102,28 @@ static void two_pop_and_push(void **state)
                                     {push_what_was_popped,
                                      push_what_was_popped},
                                     every_node_is_there_once};
+
+    (void)state;
+    assert_interleavings(&scenario);
+}
+
+/* --- options --- */
+
+static void fix_options(void)
+{
+    options_fix();
+    require(option_cache_bytes() == 512 * KIB);
+    require(!option_checked() && !option_huge_pages());
+}
+
+static void nothing_more(void)
+{
+}
+
+static void two_fix_the_options(void **state)
+{
+    struct interleaving scenario = {NULL, {fix_options, fix_options},
+                                    nothing_more};
 
     (void)state;
     assert_interleavings(&scenario);
@@ -721,6 +744,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_node_that_was_away_is_no_longer_the_same),
         cmocka_unit_test(two_pop_and_push),
+        cmocka_unit_test(two_fix_the_options),
         cmocka_unit_test(a_member_is_not_lost_when_its_neighbour_is_taken),
         cmocka_unit_test(a_member_is_taken_by_one),
         cmocka_unit_test(two_are_granted_the_last_of_a_chunk),

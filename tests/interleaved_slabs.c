@@ -81,11 +81,14 @@ static void return_others(void)
     return_blocks(shared + 1, SHARED - 1);
 }
 
+/* Where they are those of one slab from above, so that a block that is not
+ * counted yet lies below one that is. */
 static void return_all_one_by_one(void)
 {
-    use_blocks(shared, SHARED);
-    for (size_t i = 0; i < SHARED; i++)
+    for (size_t i = 0; i < SHARED; i++) {
+        use_block(shared[i]);
         slab_return_checked(CLASS, shared[i]);
+    }
 }
 
 static void let_go_1(void)
@@ -374,6 +377,15 @@ static void a_slab_is_retired_while_all_is_made_present(void **state)
     assert_interleavings(&scenario);
 }
 
+/* Of the class there is no other slab. */
+static void a_slab_is_made_while_all_is_made_present(void **state)
+{
+    struct interleaving scenario = {NULL, {fill_0, reserve}, nothing_is_lost};
+
+    (void)state;
+    assert_interleavings(&scenario);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -389,6 +401,7 @@ int main(void)
         cmocka_unit_test(a_slab_is_retired_while_its_last_block_comes_to_rest),
         cmocka_unit_test(two_retire_slabs),
         cmocka_unit_test(a_slab_is_retired_while_all_is_made_present),
+        cmocka_unit_test(a_slab_is_made_while_all_is_made_present),
     };
 
     return run_all(tests);

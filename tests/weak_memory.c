@@ -120,15 +120,15 @@ static struct object *find(uintptr_t address)
     return object;
 }
 
-/* What has values.  NULL: whatever was here is known to both threads. */
+/* What has values of this size.  NULL: what is there is known to both threads,
+ * or are parts of something else, or more than one object. */
 static struct object *known_object(const void *address, size_t size)
 {
     struct object *object = find((uintptr_t)address);
 
-    if (object == NULL || object->newest == NULL)
+    if (object == NULL || object->newest == NULL || object->size != size)
         return NULL;
-    if (object->size != size ||
-        object->newest->value != true_load(address, size))
+    if (object->newest->value != true_load(address, size))
         object->newest = NULL;
     return object->newest != NULL ? object : NULL;
 }
@@ -160,6 +160,7 @@ static struct object *make_object(void *address, size_t size)
         object->next = *bucket;
         *bucket = object;
     }
+    object->newest = NULL;
     object->size = size;
     object->last_consistent = 0;
     for (int i = 0; i < WEAK_THREADS; i++)

@@ -905,3 +905,49 @@ mutant a_place_that_is_taken_by_now_is_ours src/large_places.c \
     interleaved_large
 mutant the_later_one_of_two_leaves_stays src/page_map.c \
     's/^        os_unmap(leaf, sizeof(\*leaf));/        ;/' interleaved_parts
+
+# --- Orders of memory, as two threads see them in interleavings ---
+
+mutant a_taken_chunk_is_not_acquired src/chunk.c \
+    '/^static uintptr_t take(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
+    interleaved_parts
+mutant a_new_chunk_is_not_published src/chunk.c \
+    '/grow_slow(unsigned units)/,/^}/s/memory_order_release/memory_order_relaxed/' \
+    interleaved_parts
+mutant a_reserved_range_is_not_published src/chunk.c \
+    '/^static bool put(/,/^}/s/memory_order_release/memory_order_relaxed/' \
+    interleaved_parts
+mutant a_place_for_a_reserve_is_not_published src/chunk.c \
+    '/^static bool add_reserve(/,/^}/s/memory_order_release/memory_order_relaxed/' \
+    interleaved_parts
+mutant a_region_is_not_published src/metadata.c \
+    '/^static void append(/,/^}/s/memory_order_release/memory_order_relaxed/' \
+    interleaved_parts
+mutant a_region_is_not_acquired src/metadata.c \
+    '/^static struct region \*region_after(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
+    interleaved_parts
+mutant options_are_not_published src/options.c \
+    's/memory_order_release/memory_order_relaxed/' interleaved_parts
+mutant options_are_not_acquired src/options.c \
+    's/memory_order_acquire/memory_order_relaxed/' interleaved_parts
+mutant more_is_counted_as_popped_than_as_pushed src/depot.c \
+    '/^static tally on_shelf(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
+    interleaved_parts
+mutant a_single_block_is_not_acquired src/depot_tray.c \
+    '/^void \*depot_take_one(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
+    interleaved_parts
+mutant a_block_at_rest_is_not_acquired src/slab.c \
+    '/^static size_t take_range(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
+    interleaved_slabs
+mutant a_checked_block_at_rest_is_not_published src/slab_return.c \
+    's/BLOCK_REST, memory_order_release/BLOCK_REST, memory_order_relaxed/' \
+    interleaved_slabs
+mutant a_waiting_range_is_not_acquired src/large_overflow.c \
+    '/^range overflow_pop(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
+    interleaved_large
+mutant a_count_of_puts_is_not_acquired src/large_places.c \
+    '/^static unsigned begin_put(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
+    interleaved_large
+mutant of_two_frees_of_a_medium_block_both_count src/slab_return.c \
+    '/^void slab_mark_away_one(/,/^}/s/    leave_out(class, block, BLOCK_AWAY, memory_order_relaxed);/    atomic_store_explicit(slab_judge(page_map_descriptor(block), class, block), BLOCK_AWAY, memory_order_relaxed);/' \
+    interleaved_threads
