@@ -71,9 +71,23 @@ static void fill_and_let_go_1(void)
     slab_let_go(&parts[1].source);
 }
 
+static void *shared_from_above(size_t i)
+{
+    return shared[shared[0] > shared[SHARED - 1] ? i : SHARED - 1 - i];
+}
+
 static void return_first(void)
 {
     return_blocks(shared, 1);
+}
+
+static void return_first_and_others(void)
+{
+    void *others[] = {shared_from_above(1), shared_from_above(2)};
+
+    shared[0] = shared_from_above(0);
+    return_first();
+    return_blocks(others, ARRAY_LENGTH(others));
 }
 
 static void return_others(void)
@@ -81,13 +95,13 @@ static void return_others(void)
     return_blocks(shared + 1, SHARED - 1);
 }
 
-/* Where they are those of one slab from above, so that a block that is not
- * counted yet lies below one that is. */
+/* From above, so that a block that is not counted yet lies below one that is.
+ */
 static void return_all_one_by_one(void)
 {
     for (size_t i = 0; i < SHARED; i++) {
-        use_block(shared[i]);
-        slab_return_checked(CLASS, shared[i]);
+        use_block(shared_from_above(i));
+        slab_return_checked(CLASS, shared_from_above(i));
     }
 }
 
@@ -253,12 +267,17 @@ static void two_bring_blocks_to_rest(void **state)
 
 static void one_brings_to_rest_what_the_other_takes(void **state)
 {
-    struct interleaving scenario = {share_blocks,
-                                    {return_all_one_by_one, fill_and_let_go_1},
-                                    nothing_is_lost};
+    struct interleaving one_by_one = {share_blocks,
+                                      {return_all_one_by_one,
+                                       fill_and_let_go_1},
+                                      nothing_is_lost};
+    struct interleaving at_once = {share_blocks,
+                                   {return_first_and_others, fill_and_let_go_1},
+                                   nothing_is_lost};
 
     (void)state;
-    assert_interleavings(&scenario);
+    assert_interleavings(&one_by_one);
+    assert_interleavings(&at_once);
 }
 
 static void two_take_from_one_slab(void **state)

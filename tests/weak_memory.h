@@ -88,6 +88,9 @@ struct access {
  * there, of the other thread, are a race. */
 void race_note(const struct access *access);
 
+/* The same for an access to all bytes of some pages. */
+void race_note_pages(const struct access *access);
+
 /* The kernel has put other memory there. */
 void race_forget(const void *address, size_t size);
 

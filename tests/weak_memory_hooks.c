@@ -270,6 +270,37 @@ static void *remap(void *address, size_t old_length, size_t new_length,
     return moved;
 }
 
+/* Who gives memory back stores there, as it were. */
+static void note_gone(const void *address, size_t length, const void *caller)
+{
+    int thread = interleaving_thread();
+
+    if (thread >= 0)
+        race_note_pages(&(struct access){thread, PLAIN_STORE, address, length,
+                                         caller});
+}
+
+static int unmap(void *address, size_t length)
+{
+    note_gone(address, length, CALLER);
+    return kernel.munmap(address, length);
+}
+
+static int advise(void *address, size_t length, int advice)
+{
+    if (advice == MADV_DONTNEED)
+        note_gone(address, length, CALLER);
+    return kernel.madvise(address, length, advice);
+}
+
+static ssize_t advise_ranges(const struct iovec *ranges, size_t count,
+                             int advice)
+{
+    for (size_t i = 0; i < count && advice == MADV_DONTNEED; i++)
+        note_gone(ranges[i].iov_base, ranges[i].iov_len, CALLER);
+    return kernel.madvise_ranges(ranges, count, advice);
+}
+
 static int barrier(int command)
 {
     int result = kernel.membarrier(command);
@@ -283,6 +314,9 @@ void weak_memory_watch_kernel(void)
 {
     kernel = os_calls;
     os_calls.mmap = map;
+    os_calls.munmap = unmap;
+    os_calls.madvise = advise;
+    os_calls.madvise_ranges = advise_ranges;
     os_calls.mremap = remap;
     os_calls.membarrier = barrier;
 }
