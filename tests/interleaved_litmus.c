@@ -119,6 +119,19 @@ static void send_relaxed(void)
     store_relaxed(&y, 1);
 }
 
+/* The message is 0 less 1, in as many bytes as the object has. */
+static void send_by_wrapping(void)
+{
+    atomic_fetch_sub_explicit(&x, 1, memory_order_relaxed);
+    store_relaxed(&y, 1);
+}
+
+static void receive_whether(void)
+{
+    seen[0] = load_relaxed(&y);
+    seen[1] = load_relaxed(&x) != 0;
+}
+
 static void send(void)
 {
     plain = 1;
@@ -172,6 +185,8 @@ static void a_message_may_come_after_its_flag(void **state)
     run_litmus(send_relaxed, receive);
     assert_int_not_equal(outcomes[1][0], 0);
     run_litmus(send, receive_relaxed);
+    assert_int_not_equal(outcomes[1][0], 0);
+    run_litmus(send_by_wrapping, receive_whether);
     assert_int_not_equal(outcomes[1][0], 0);
 }
 
@@ -269,7 +284,8 @@ static void a_data_race_ends_the_process(void **state)
         {NULL, {store_plain, load_plain_1}, note_outcome},
         {NULL, {store_bytes, load_plain_1}, note_outcome},
         {NULL, {store_plain, store_bytes}, note_outcome},
-        {NULL, {send_a_plain_message_relaxed, receive_in_any_case},
+        {NULL,
+         {send_a_plain_message_relaxed, receive_in_any_case},
          note_outcome},
     };
 

@@ -11,9 +11,8 @@
  * All schedules with one change of thread are run.  Of those with two and with
  * three, all or as many as are allowed, drawn with an even chance.
  *
- * What a step sees of the other thread's is what C11 lets it see, or a part of
- * that (weak_memory.h): in one schedule always the newest, in one always the
- * oldest, in others by chance.
+ * Loads return what C11 allows them to (weak_memory.h): in some schedules
+ * always the newest value, in some always the oldest, in others one by chance.
  */
 #ifndef INTERLEAVING_H
 #define INTERLEAVING_H
@@ -39,17 +38,17 @@ void assert_interleavings(const struct interleaving *scenario);
 void assert_interleavings_after(interleaved_body *prelude,
                                 const struct interleaving *scenario);
 
-/* Asserts that each ends it, by a line that has `fault` in it, with the newest
- * values only: two threads that free one block at the same moment are found out
- * by as much as one sees of the other. */
+/* Asserts that each ends it, with a line that contains `fault`.  Loads return
+ * the newest values only: when two threads free one block at the same moment,
+ * how soon that is found depends on what they see of each other. */
 void assert_interleavings_stop(const struct interleaving *scenario,
                                const char *fault);
 
 /* Forks in a body, and runs another one in the child, alone. */
 void fork_in_turn(interleaved_body *body);
 
-/* Writes to a block as whoever has it may: a data race, unless who had it
- * before has released it to this thread. */
+/* Writes to a block as its owner may: a data race unless the last owner's
+ * accesses happen before. */
 static inline void use_block(void *block)
 {
     *(volatile char *)block = 1;

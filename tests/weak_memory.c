@@ -5,7 +5,7 @@
 
 #include <sys/mman.h>
 
-/* A value that an object has had, since whoever stored it knew what it did. */
+/* A value that an object has had, and what happened before its store. */
 struct message {
     struct message *older;
     uint64_t value;
@@ -13,7 +13,8 @@ struct message {
     unsigned knows[WEAK_THREADS]; /* accesses of each that it releases */
 };
 
-/* A thread has met a value: it reads none older, nor does who knows of it. */
+/* A thread has read or stored a value: it returns to none older, nor does the
+ * other thread once it knows of that access. */
 struct sight {
     struct sight *older;
     unsigned when; /* the number of the thread's access */
@@ -58,31 +59,32 @@ void *weak_obtain(size_t size)
     return memory;
 }
 
-/* --- what there is in truth --- */
+/* --- what is in memory --- */
 
-#define BY_SIZE(size, one, two, four, eight) \
+#define BY_SIZE(size, one, two, four, eight)                                   \
     ((size) == 1 ? (one) : (size) == 2 ? (two) : (size) == 4 ? (four) : (eight))
 
 uint64_t true_load(const void *address, size_t size)
 {
-    return BY_SIZE(size, __atomic_load_n((const uint8_t *)address, __ATOMIC_SEQ_CST),
-                   __atomic_load_n((const uint16_t *)address, __ATOMIC_SEQ_CST),
-                   __atomic_load_n((const uint32_t *)address, __ATOMIC_SEQ_CST),
-                   __atomic_load_n((const uint64_t *)address, __ATOMIC_SEQ_CST));
+    return BY_SIZE(
+        size, __atomic_load_n((const uint8_t *)address, __ATOMIC_SEQ_CST),
+        __atomic_load_n((const uint16_t *)address, __ATOMIC_SEQ_CST),
+        __atomic_load_n((const uint32_t *)address, __ATOMIC_SEQ_CST),
+        __atomic_load_n((const uint64_t *)address, __ATOMIC_SEQ_CST));
 }
 
-#define EXCHANGE_OF(type) \
-    do { \
-        type wanted = (type)*expected; \
-        bool done = __atomic_compare_exchange_n( \
-            (type *)address, &wanted, (type)desired, false, __ATOMIC_SEQ_CST, \
-            __ATOMIC_SEQ_CST); \
-        *expected = wanted; \
-        return done; \
+#define EXCHANGE_OF(type)                                                      \
+    do {                                                                       \
+        type wanted = (type)*expected;                                         \
+        bool done = __atomic_compare_exchange_n(                               \
+            (type *)address, &wanted, (type)desired, false, __ATOMIC_SEQ_CST,  \
+            __ATOMIC_SEQ_CST);                                                 \
+        *expected = wanted;                                                    \
+        return done;                                                           \
     } while (0)
 
 bool true_compare_exchange(void *address, size_t size, uint64_t *expected,
-                            uint64_t desired)
+                           uint64_t desired)
 {
     switch (size) {
     case 1:
@@ -120,8 +122,8 @@ static struct object *find(uintptr_t address)
     return object;
 }
 
-/* What has values of this size.  NULL: what is there is known to both threads,
- * or are parts of something else, or more than one object. */
+/* The object of this size.  NULL: there is none; what is there is known to both
+ * threads, or is a part of an object or several of them. */
 static struct object *known_object(const void *address, size_t size)
 {
     struct object *object = find((uintptr_t)address);
@@ -133,19 +135,25 @@ static struct object *known_object(const void *address, size_t size)
     return object->newest != NULL ? object : NULL;
 }
 
+static uint64_t cut(uint64_t value, size_t size)
+{
+    return size == sizeof value ? value
+                                : value & ((UINT64_C(1) << 8 * size) - 1);
+}
+
 static struct message *add_message(struct object *object, uint64_t value)
 {
     struct message *message = weak_obtain(sizeof *message);
 
     message->older = object->newest;
-    message->value = value;
+    message->value = cut(value, object->size);
     if (message->older != NULL)
         message->number = message->older->number + 1;
     object->newest = message;
     return message;
 }
 
-/* The object, with the value that it has at first. */
+/* The object; a new one has the value that is in memory as its first. */
 static struct object *make_object(void *address, size_t size)
 {
     struct object *object = known_object(address, size);
@@ -259,7 +267,7 @@ void weak_barrier(void)
 
 /* --- accesses --- */
 
-/* How many values back. */
+/* How many values to go back, at most `oldest`. */
 static unsigned choose(unsigned oldest)
 {
     if (how_old == WEAK_NEWEST)

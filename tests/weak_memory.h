@@ -1,21 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the two threads of an interleaving (interleaving.h) may read, by the
- * memory model of C11 instead of by that of the processor that runs them.
+ * What the two threads of an interleaving (interleaving.h) may read, by C11's
+ * memory model instead of that of the processor they run on.
  *
- * Every value that an atomic object has had is kept.  A load has one of those
- * that are not older than what its thread has stored or read there, or has
- * acquired from the other thread, which released it; one that is sequentially
- * consistent has none older than the last such store.  Which of them, the
- * schedule says.  And two accesses to a byte, of which at least one is a store
- * and one is not atomic, where neither happens before the other, are a data
- * race, which ends the process.
+ * Every value that an atomic object has had is kept.  A load returns one of
+ * them, chosen by the schedule, but none older than what its thread has stored
+ * or read there, or knows of by acquire and release; a sequentially consistent
+ * load none older than the last sequentially consistent store.  Two accesses to
+ * a byte that nothing orders, at least one of them a store and at least one not
+ * atomic, are a data race, which ends the process.
  *
- * All that a thread does here C11 allows.  The model allows more: stores come
- * in the order in which they are executed, a read-modify-write, done or failed,
- * has the newest value, and no load comes after a store that follows it.
- * Fences have no entry here, as the library has none.  What the kernel maps
- * anew is known to both threads.
+ * C11 allows all of this, and more: here stores take effect in the order of
+ * execution, a read-modify-write returns the newest value even if it fails, and
+ * no load is delayed past a later store.  Fences are missing, since the library
+ * has none.  Memory that the kernel has just mapped is known to both threads.
  */
 #ifndef WEAK_MEMORY_H
 #define WEAK_MEMORY_H
@@ -27,21 +25,21 @@
 enum { WEAK_THREADS = 2 };
 
 /*
- * What has happened before what: each access of thread i to an atomic object
- * has a number, `now` is that of its last one.  It knows accesses of the other
- * thread up to number `known`.  A plain access has the number of the atomic one
- * to come, which may release it.
+ * What happens before what.  Each access to an atomic object has a number in
+ * its thread, `now` the last one.  Accesses of the other thread up to number
+ * `known` happen before its next one.  A plain access has the number of the
+ * next atomic one, which may release it.
  */
 struct weak_clock {
     unsigned now, known;
 };
 extern struct weak_clock weak_clocks[WEAK_THREADS];
 
-/* Which of the values that it may have a load has. */
+/* Which of the values that it may return a load returns. */
 enum { WEAK_NEWEST, WEAK_OLDEST, WEAK_BY_CHANCE };
 
-/* Begins with threads that know all that was done before.  From WEAK_BY_CHANCE
- * on the choice is a seed as well. */
+/* All that was done before is known to both threads.  A choice of
+ * WEAK_BY_CHANCE or more is a seed. */
 void weak_memory_begin(unsigned choice);
 
 /* Accesses to an object of 1, 2, 4 or 8 bytes by one of the threads.  Orders
@@ -60,16 +58,16 @@ void true_store(void *address, size_t size, uint64_t value);
 bool true_compare_exchange(void *address, size_t size, uint64_t *expected,
                            uint64_t desired);
 
-/* A barrier in all threads, by one of them. */
+/* A memory barrier on all threads. */
 void weak_barrier(void);
 
-/* What was an atomic object in these bytes is none any longer. */
+/* These bytes are no atomic object any longer. */
 void weak_forget(const void *address, size_t size);
 
-/* Zeroed memory, for as long as the process lasts. */
+/* Zeroed memory, never freed. */
 void *weak_obtain(size_t size);
 
-/* Learns from now on what the kernel maps, and of its barriers. */
+/* From now on what the kernel maps, takes back and orders is taken note of. */
 void weak_memory_watch_kernel(void);
 
 /* --- data_race.c --- */
@@ -84,11 +82,11 @@ struct access {
     const void *caller; /* an address in the code that does it */
 };
 
-/* Notes an access before it is made.  Ends the process when it and another one
- * there, of the other thread, are a race. */
+/* Notes an access before it is made.  Ends the process if it is a race with an
+ * access of the other thread. */
 void race_note(const struct access *access);
 
-/* The same for an access to all bytes of some pages. */
+/* The same for an access to whole pages. */
 void race_note_pages(const struct access *access);
 
 /* The kernel has put other memory there. */

@@ -31,26 +31,26 @@ static void note_plain(const void *address, size_t size, enum access_kind kind,
 }
 
 /* A function by one of the compiler's names, which it declares nowhere. */
-#define HOOK(type, name, ...) \
-    type name(__VA_ARGS__); \
+#define HOOK(type, name, ...)                                                  \
+    type name(__VA_ARGS__);                                                    \
     type name(__VA_ARGS__)
 
-#define PLAIN_HOOKS(size) \
-    HOOK(void, __tsan_read##size, const void *address) \
-    { \
-        note_plain(address, size, PLAIN_LOAD, CALLER); \
-    } \
-    HOOK(void, __tsan_unaligned_read##size, const void *address) \
-    { \
-        note_plain(address, size, PLAIN_LOAD, CALLER); \
-    } \
-    HOOK(void, __tsan_write##size, const void *address) \
-    { \
-        note_plain(address, size, PLAIN_STORE, CALLER); \
-    } \
-    HOOK(void, __tsan_unaligned_write##size, const void *address) \
-    { \
-        note_plain(address, size, PLAIN_STORE, CALLER); \
+#define PLAIN_HOOKS(size)                                                      \
+    HOOK(void, __tsan_read##size, const void *address)                         \
+    {                                                                          \
+        note_plain(address, size, PLAIN_LOAD, CALLER);                         \
+    }                                                                          \
+    HOOK(void, __tsan_unaligned_read##size, const void *address)               \
+    {                                                                          \
+        note_plain(address, size, PLAIN_LOAD, CALLER);                         \
+    }                                                                          \
+    HOOK(void, __tsan_write##size, const void *address)                        \
+    {                                                                          \
+        note_plain(address, size, PLAIN_STORE, CALLER);                        \
+    }                                                                          \
+    HOOK(void, __tsan_unaligned_write##size, const void *address)              \
+    {                                                                          \
+        note_plain(address, size, PLAIN_STORE, CALLER);                        \
     }
 
 PLAIN_HOOKS(1)
@@ -171,53 +171,53 @@ static void store(void *address, size_t size, uint64_t value, int order,
     weak_store(thread, address, size, value, order);
 }
 
-#define CHANGE_HOOK(bits, name, operation) \
-    HOOK(uint##bits##_t, __tsan_atomic##bits##_##name, void *object, \
-         uint##bits##_t operand, int order) \
-    { \
-        return (uint##bits##_t)change(object, sizeof operand, operation, \
-                                      operand, order, CALLER); \
+#define CHANGE_HOOK(bits, name, operation)                                     \
+    HOOK(uint##bits##_t, __tsan_atomic##bits##_##name, void *object,           \
+         uint##bits##_t operand, int order)                                    \
+    {                                                                          \
+        return (uint##bits##_t)change(object, sizeof operand, operation,       \
+                                      operand, order, CALLER);                 \
     }
 
-#define COMPARE_HOOK(bits, name) \
-    HOOK(int, __tsan_atomic##bits##_compare_exchange_##name, void *object, \
-         uint##bits##_t *expected, uint##bits##_t desired, int success, \
-         int failure) \
-    { \
-        uint64_t found = *expected; \
-        bool done = compare_exchange(object, sizeof desired, &found, desired, \
-                                     success, failure, CALLER); \
-        *expected = (uint##bits##_t)found; \
-        return done; \
+#define COMPARE_HOOK(bits, name)                                               \
+    HOOK(int, __tsan_atomic##bits##_compare_exchange_##name, void *object,     \
+         uint##bits##_t *expected, uint##bits##_t desired, int success,        \
+         int failure)                                                          \
+    {                                                                          \
+        uint64_t found = *expected;                                            \
+        bool done = compare_exchange(object, sizeof desired, &found, desired,  \
+                                     success, failure, CALLER);                \
+        *expected = (uint##bits##_t)found;                                     \
+        return done;                                                           \
     }
 
 /* The weak one fails with another thread only: what else it may fail for no
  * schedule could say. */
-#define ATOMIC_HOOKS(bits) \
-    HOOK(uint##bits##_t, __tsan_atomic##bits##_load, void *object, int order) \
-    { \
-        return (uint##bits##_t)load(object, (bits) / 8, order, CALLER); \
-    } \
-    HOOK(void, __tsan_atomic##bits##_store, void *object, \
-         uint##bits##_t value, int order) \
-    { \
-        store(object, sizeof value, value, order, CALLER); \
-    } \
-    COMPARE_HOOK(bits, strong) \
-    COMPARE_HOOK(bits, weak) \
-    HOOK(uint##bits##_t, __tsan_atomic##bits##_compare_exchange_val, \
-         void *object, uint##bits##_t expected, uint##bits##_t desired, \
-         int success, int failure) \
-    { \
-        uint64_t found = expected; \
-        compare_exchange(object, sizeof desired, &found, desired, success, \
-                         failure, CALLER); \
-        return (uint##bits##_t)found; \
-    } \
-    CHANGE_HOOK(bits, exchange, second) \
-    CHANGE_HOOK(bits, fetch_add, sum) \
-    CHANGE_HOOK(bits, fetch_sub, difference) \
-    CHANGE_HOOK(bits, fetch_and, intersection) \
+#define ATOMIC_HOOKS(bits)                                                     \
+    HOOK(uint##bits##_t, __tsan_atomic##bits##_load, void *object, int order)  \
+    {                                                                          \
+        return (uint##bits##_t)load(object, (bits) / 8, order, CALLER);        \
+    }                                                                          \
+    HOOK(void, __tsan_atomic##bits##_store, void *object,                      \
+         uint##bits##_t value, int order)                                      \
+    {                                                                          \
+        store(object, sizeof value, value, order, CALLER);                     \
+    }                                                                          \
+    COMPARE_HOOK(bits, strong)                                                 \
+    COMPARE_HOOK(bits, weak)                                                   \
+    HOOK(uint##bits##_t, __tsan_atomic##bits##_compare_exchange_val,           \
+         void *object, uint##bits##_t expected, uint##bits##_t desired,        \
+         int success, int failure)                                             \
+    {                                                                          \
+        uint64_t found = expected;                                             \
+        compare_exchange(object, sizeof desired, &found, desired, success,     \
+                         failure, CALLER);                                     \
+        return (uint##bits##_t)found;                                          \
+    }                                                                          \
+    CHANGE_HOOK(bits, exchange, second)                                        \
+    CHANGE_HOOK(bits, fetch_add, sum)                                          \
+    CHANGE_HOOK(bits, fetch_sub, difference)                                   \
+    CHANGE_HOOK(bits, fetch_and, intersection)                                 \
     CHANGE_HOOK(bits, fetch_or, join)
 
 ATOMIC_HOOKS(8)
@@ -276,8 +276,8 @@ static void note_gone(const void *address, size_t length, const void *caller)
     int thread = interleaving_thread();
 
     if (thread >= 0)
-        race_note_pages(&(struct access){thread, PLAIN_STORE, address, length,
-                                         caller});
+        race_note_pages(
+            &(struct access){thread, PLAIN_STORE, address, length, caller});
 }
 
 static int unmap(void *address, size_t length)
