@@ -215,7 +215,7 @@ TESTS += $(interleaved_tests)
 # With SCHEDULES orders of two changes, instead of some hundred.
 interleavings: $(interleaved_tests)
 	for test in $(interleaved_tests); do \
-		SCHEDULES=$${SCHEDULES:-2000} ./$$test || exit 1; \
+		SCHEDULES=$${SCHEDULES:-1000} ./$$test || exit 1; \
 	done
 PHONY_TARGETS += interleavings
 endif INTERLEAVE
