@@ -335,16 +335,25 @@ static void push_three(void)
         overflow_push(OVERFLOW_WAITING, unit_range(i));
 }
 
+static range pop_and_use(void)
+{
+    range popped = overflow_pop(OVERFLOW_WAITING);
+
+    if (popped != 0)
+        use(base_of(popped) << UNIT_SHIFT, UNIT);
+    return popped;
+}
+
 static void pop_0(void)
 {
-    waiting[0] = overflow_pop(OVERFLOW_WAITING);
+    waiting[0] = pop_and_use();
 }
 
 static void pop_two_and_push_the_first(void)
 {
-    range first = overflow_pop(OVERFLOW_WAITING);
+    range first = pop_and_use();
 
-    waiting[1] = overflow_pop(OVERFLOW_WAITING);
+    waiting[1] = pop_and_use();
     if (first != 0)
         overflow_push(OVERFLOW_WAITING, first);
 }

@@ -3,8 +3,6 @@
 
 #include "support.h"
 
-#include "weak_memory.h"
-
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -15,6 +13,8 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "weak_memory.h"
 
 enum {
     STOPS = 3,

@@ -942,6 +942,9 @@ mutant a_block_at_rest_is_not_acquired src/slab.c \
 mutant a_checked_block_at_rest_is_not_published src/slab_return.c \
     's/BLOCK_REST, memory_order_release/BLOCK_REST, memory_order_relaxed/' \
     interleaved_slabs
+mutant a_waiting_range_is_not_acquired src/large_overflow.c \
+    '/^range overflow_pop(/,/^}/s/memory_order_acquire/memory_order_relaxed/g' \
+    interleaved_large
 mutant a_count_of_puts_is_not_acquired src/large_places.c \
     '/^static unsigned begin_put(/,/^}/s/memory_order_acquire/memory_order_relaxed/' \
     interleaved_large
